@@ -1,0 +1,2 @@
+//! The `conntab` command.
+fn main() {}

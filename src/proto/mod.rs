@@ -1,0 +1,51 @@
+//! L2: the trackers. Pure functions: what a connection was, a packet's headers, the direction and the tunables go
+//! in, a [`Step`] comes out. No atomics, no table, no clock.
+
+pub mod tcp;
+
+use crate::reason::Reason;
+
+/// What a tracker makes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The packet belongs to the connection, and advances it: it is counted and refreshes the timeout.
+    Accept,
+    /// The packet is let through with its connection but changes nothing: no counter, no timeout, no state.
+    /// (In reply direction it still makes the connection replied.)
+    Ignore,
+    /// The packet is INVALID: it is let through without a connection.
+    Invalid,
+    /// The connection is over and this packet opens a new one under the same tuple: the old entry dies, and the
+    /// packet is judged again as a first packet.
+    Reopen,
+}
+
+/// What a tracker wants done with the timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Nothing.
+    Keep,
+    /// That many seconds from now.
+    Set(u32),
+    /// That many seconds from now, if more are left at present. (Also obeyed for an INVALID packet.)
+    AtMost(u32),
+}
+
+/// A tracker's judgement of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What becomes of the packet.
+    pub outcome: Outcome,
+    /// The protocol's state afterwards (TCP: [`tcp::State`]; 0 for protocols without states).
+    pub state: u8,
+    /// What becomes of the timeout.
+    pub timeout: Timeout,
+    /// The connection is to become ASSURED.
+    pub assure: bool,
+    /// The connection dies with this packet, which itself is let through (RST before any reply).
+    pub destroy: bool,
+    /// Why, for INVALID and ignored packets.
+    pub reason: Reason,
+    /// By how much a bound was broken, in the unit of that bound (TCP: sequence numbers); else 0.
+    pub excess: u32,
+}

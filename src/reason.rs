@@ -1,0 +1,105 @@
+//! L0: why a packet was judged INVALID, ignored, dropped or left untracked.
+//!
+//! The numbers are stable: they cross the C ABI and appear in logs. A number is never given a second meaning.
+
+macro_rules! reasons {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal; )+) => {
+        /// Why a packet got the verdict it got. `None` (0) is the ordinary case.
+        ///
+        /// Ranges: 1-99 headers, 100-199 the path, 200-299 TCP, 300-399 the other trackers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        #[non_exhaustive]
+        pub enum Reason { $( $(#[doc = $doc])+ $name = $code, )+ }
+
+        impl Reason {
+            /// Every reason, in the order of the numbers.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name),+];
+
+            /// The reason's short name, lower case with hyphens: stable, made for logs and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => $text,)+ }
+            }
+
+            /// The reason with this number, if there is one.
+            pub const fn from_code(code: u16) -> Option<Self> {
+                match code { $($code => Some(Reason::$name),)+ _ => None }
+            }
+
+            /// The stable number.
+            pub const fn code(self) -> u16 { self as u16 }
+        }
+    };
+}
+
+reasons! {
+    /// Nothing to say.
+    None = 0, "none";
+
+    /// Fewer bytes than the IP header takes, or fewer than its length field promises.
+    IpTruncated = 1, "ip-truncated";
+    /// The version field is neither 4 nor 6.
+    IpVersion = 2, "ip-version";
+    /// An IPv4 header length below 5 words, or a total length shorter than the header.
+    IpHeaderLength = 3, "ip-header-length";
+    /// An IPv6 extension header runs past the packet, or there are too many of them.
+    Ipv6Extension = 4, "ipv6-extension";
+    /// IPv6 "no next header" (59): there is nothing to track.
+    Ipv6NoNextHeader = 5, "ipv6-no-next-header";
+    /// The IPv4 header checksum is wrong.
+    IpChecksum = 6, "ip-checksum";
+    /// The transport header is shorter than its protocol asks for.
+    L4Truncated = 10, "l4-truncated";
+    /// TCP data offset below 5 words or beyond the segment.
+    TcpDataOffset = 11, "tcp-data-offset";
+    /// UDP length below 8 or beyond the packet.
+    UdpLength = 12, "udp-length";
+    /// UDP-Lite checksum coverage of 1 to 7, or beyond the packet.
+    UdpliteCoverage = 13, "udplite-coverage";
+    /// The transport checksum is wrong.
+    Checksum = 14, "checksum";
+    /// The frame is shorter than its link-layer header.
+    LinkTruncated = 20, "link-truncated";
+    /// The frame carries neither IPv4 nor IPv6.
+    LinkNotIp = 21, "link-not-ip";
+
+    /// The packet is a fragment: reassemble, then track the whole.
+    Fragment = 100, "fragment";
+    /// NOTRACK was asked for.
+    NoTrack = 101, "notrack";
+    /// The table is full and nothing could be evicted.
+    TableFull = 102, "table-full";
+    /// The pool of overflow buckets is used up.
+    OverflowExhausted = 103, "overflow-exhausted";
+    /// The chain of this tuple's bucket is too long.
+    ChainTooLong = 104, "chain-too-long";
+    /// An insert gave up after too many attempts.
+    InsertAttempts = 105, "insert-attempts";
+    /// Another connection holds one of the tuples (insert_failed).
+    Clash = 106, "clash";
+    /// The connection's record was being written by other workers: judged by its state alone.
+    Busy = 107, "busy";
+    /// Every freed entry still waits for a stalled worker: no free entry.
+    ReclaimStalled = 108, "reclaim-stalled";
+    /// The connection vanished while the packet was judged.
+    Vanished = 109, "vanished";
+    /// A clash was resolved by adopting the connection that was there first (clash_resolve).
+    Adopted = 110, "adopted";
+    /// The verdict was let go: its connection was never confirmed.
+    NotConfirmed = 111, "not-confirmed";
+
+    /// ICMP: a type that no tracker knows.
+    IcmpType = 300, "icmp-type";
+    /// ICMP: a reply, or another message that opens nothing, without a request.
+    IcmpUnsolicited = 301, "icmp-unsolicited";
+    /// ICMP error: the inner packet is cut short or nonsensical.
+    IcmpInner = 302, "icmp-inner";
+    /// ICMP error: no connection matches the inner packet.
+    IcmpNoFlow = 303, "icmp-no-flow";
+    /// ICMP error: the outer destination is not the inner source.
+    IcmpOuterDestination = 304, "icmp-outer-destination";
+    /// ICMPv6 redirect that is not from link-local with hop limit 255.
+    IcmpRedirect = 305, "icmp-redirect";
+    /// Neighbour discovery or multicast listener discovery: never tracked.
+    IcmpNeighbour = 306, "icmp-neighbour";
+}

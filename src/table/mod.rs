@@ -1,0 +1,1 @@
+//! L1: a concurrent table of entry indices under two keys.
