@@ -36,7 +36,7 @@ reasons! {
     /// Nothing to say.
     None = 0, "none";
 
-    /// Fewer bytes than the IP header takes, or fewer than its length field promises.
+    /// Fewer bytes on the wire than the IP header takes, or than its length field promises.
     IpTruncated = 1, "ip-truncated";
     /// The version field is neither 4 nor 6.
     IpVersion = 2, "ip-version";
@@ -48,6 +48,10 @@ reasons! {
     Ipv6NoNextHeader = 5, "ipv6-no-next-header";
     /// The IPv4 header checksum is wrong.
     IpChecksum = 6, "ip-checksum";
+    /// IPv6 payload length 0 before a hop-by-hop header: a jumbogram (RFC 2675), which is not supported.
+    Ipv6Jumbogram = 7, "ipv6-jumbogram";
+    /// A header was on the wire, but the capture ends before it does.
+    NotCaptured = 8, "not-captured";
     /// The transport header is shorter than its protocol asks for.
     L4Truncated = 10, "l4-truncated";
     /// TCP data offset below 5 words or beyond the segment.
@@ -58,6 +62,14 @@ reasons! {
     UdpliteCoverage = 13, "udplite-coverage";
     /// The transport checksum is wrong.
     Checksum = 14, "checksum";
+    /// UDP-Lite without a checksum (RFC 3828 section 3.1 forbids 0).
+    UdpliteNoChecksum = 15, "udplite-no-checksum";
+    /// GRE version 1 that does not carry PPP (RFC 2637 section 4.1).
+    GreProtocol = 16, "gre-protocol";
+    /// ICMP inside IPv6, or ICMPv6 inside IPv4.
+    IcmpFamily = 17, "icmp-family";
+    /// ICMPv6 redirect shorter than 40 bytes, or whose first option is not the redirected header.
+    RedirectOption = 18, "redirect-option";
     /// The frame is shorter than its link-layer header.
     LinkTruncated = 20, "link-truncated";
     /// The frame carries neither IPv4 nor IPv6.

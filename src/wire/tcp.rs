@@ -1,5 +1,9 @@
 //! TCP header and the options that a tracker needs (RFC 9293, RFC 7323, RFC 2018).
 
+use super::header;
+use super::transport::ports;
+use crate::reason::Reason;
+
 /// The control bits, as in the header's fourteenth byte.
 pub mod flag {
     /// FIN.
@@ -42,6 +46,154 @@ pub struct Segment {
     /// SACK-permitted option present.
     pub sack_permitted: bool,
     /// The highest right edge of the SACK blocks, by sequence comparison from `ack` on; `None` without a block above
-    /// `ack`.
+    /// `ack`. Only the first SACK option counts.
     pub sack_edge: Option<u32>,
+}
+
+/// One TCP option, as [`options`] gives it. NOP is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opt<'a> {
+    /// Maximum segment size, bytes (RFC 9293 section 3.2).
+    Mss(u16),
+    /// Window scale: a shift count as sent, 0 to 255 (RFC 7323 section 2.2 allows 14).
+    WindowScale(u8),
+    /// SACK permitted (RFC 2018 section 2).
+    SackPermitted,
+    /// SACK blocks (RFC 2018 section 3), one to four.
+    Sack(SackBlocks<'a>),
+    /// Timestamps (RFC 7323 section 3.2).
+    Timestamps {
+        /// TSval.
+        value: u32,
+        /// TSecr.
+        echo: u32,
+    },
+    /// Any other kind, or one of the above with a length that is not its own.
+    Other {
+        /// Option kind.
+        kind: u8,
+        /// What follows kind and length: 0 to 38 bytes.
+        data: &'a [u8],
+    },
+}
+
+/// The blocks of a SACK option: left edge (first sequence number of the block) and right edge (the one behind it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SackBlocks<'a>(&'a [[u8; 8]]);
+
+impl Iterator for SackBlocks<'_> {
+    type Item = (u32, u32);
+
+    #[inline]
+    fn next(&mut self) -> Option<(u32, u32)> {
+        let (b, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some((
+            u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
+            u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
+        ))
+    }
+}
+
+/// Iterator over the options of a TCP header: see [`options`].
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a>(&'a [u8]);
+
+/// The options in `bytes`, which is the part of a TCP header behind its first 20 bytes. The iteration ends at the end
+/// of the bytes, at EOL, at a length below 2, and at an option that is not there in full.
+#[inline]
+pub fn options(bytes: &[u8]) -> Options<'_> {
+    Options(bytes)
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = Opt<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Opt<'a>> {
+        const EOL: u8 = 0;
+        const NOP: u8 = 1;
+        let (kind, len) = loop {
+            match *self.0 {
+                [NOP, ref rest @ ..] => self.0 = rest,
+                [EOL, ..] | [] | [_] => return None,
+                [kind, len, ..] => break (kind, usize::from(len)),
+            }
+        };
+        let data = self.0.get(2..len)?;
+        self.0 = self.0.get(len..)?;
+        Some(match (kind, data) {
+            (2, &[a, b]) => Opt::Mss(u16::from_be_bytes([a, b])),
+            (3, &[shift]) => Opt::WindowScale(shift),
+            (4, []) => Opt::SackPermitted,
+            (5, data) => match data.as_chunks::<8>() {
+                (blocks @ [_, ..], []) => Opt::Sack(SackBlocks(blocks)),
+                _ => Opt::Other { kind, data },
+            },
+            (8, &[a, b, c, d, e, f, g, h]) => Opt::Timestamps {
+                value: u32::from_be_bytes([a, b, c, d]),
+                echo: u32::from_be_bytes([e, f, g, h]),
+            },
+            (kind, data) => Opt::Other { kind, data },
+        })
+    }
+}
+
+/// Reads a TCP header, of which `captured` holds what there is of the segment's `len` bytes by the IP header. Options
+/// that were not captured are as if not sent.
+#[inline(always)]
+pub(super) fn segment(captured: &[u8], len: usize) -> Result<Segment, Reason> {
+    let h = header::<20>(captured, len, Reason::L4Truncated)?;
+    let header_len = usize::from(h[12] >> 4) * 4;
+    if header_len < 20 || header_len > len {
+        return Err(Reason::TcpDataOffset);
+    }
+    let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);
+    let mut segment = Segment {
+        sport,
+        dport,
+        seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
+        ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
+        flags: h[13],
+        window: u16::from_be_bytes([h[14], h[15]]),
+        payload: (len - header_len) as u32,
+        wscale: None,
+        sack_permitted: false,
+        sack_edge: None,
+    };
+    if header_len > 20 {
+        let bytes = captured.get(20..header_len).or_else(|| captured.get(20..)).unwrap_or(&[]);
+        if !only_timestamps(bytes) {
+            read_options(&mut segment, bytes);
+        }
+    }
+    Ok(segment)
+}
+
+/// NOP NOP timestamps: what nearly every segment of an established connection has (RFC 7323 appendix A).
+#[inline(always)]
+fn only_timestamps(bytes: &[u8]) -> bool {
+    bytes.len() == 12 && bytes.first_chunk() == Some(&[1, 1, 8, 10])
+}
+
+/// A repeated window scale replaces the one before; of several SACK options the first counts. Both as in netfilter.
+fn read_options(segment: &mut Segment, bytes: &[u8]) {
+    let mut sack_seen = false;
+    for option in options(bytes) {
+        match option {
+            Opt::WindowScale(shift) => segment.wscale = Some(shift),
+            Opt::SackPermitted => segment.sack_permitted = true,
+            Opt::Sack(blocks) if !sack_seen => {
+                sack_seen = true;
+                let mut edge = segment.ack;
+                for (_, right) in blocks {
+                    if right.wrapping_sub(edge) as i32 > 0 {
+                        edge = right;
+                    }
+                }
+                segment.sack_edge = (edge != segment.ack).then_some(edge);
+            }
+            _ => {}
+        }
+    }
 }

@@ -1,0 +1,218 @@
+//! IPv4 (RFC 791) and IPv6 (RFC 8200) headers.
+
+use super::transport::transport;
+use super::{Headers, L4, header, up_to};
+use crate::reason::Reason;
+use crate::tuple::{Addr, L3};
+
+/// How many IPv6 extension headers are skipped before a packet is refused ([`Reason::Ipv6Extension`]).
+pub const MAX_EXTENSIONS: usize = 64;
+
+/// IPv6 next-header values that are no transport (RFC 8200, RFC 4302).
+mod next {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const AUTHENTICATION: u8 = 51;
+    pub const NONE: u8 = 59;
+    pub const DESTINATION: u8 = 60;
+}
+
+/// The header's fixed part of an IPv4 packet, as far as both parsers need it.
+pub(super) struct V4 {
+    /// Header length in bytes, 20 to 60.
+    pub header_len: usize,
+    /// Total length by the header; unchecked.
+    pub total: usize,
+    /// Offset of the fragment is not 0.
+    pub later_fragment: bool,
+    /// More fragments follow.
+    pub more_fragments: bool,
+    pub protocol: u8,
+    pub hop_limit: u8,
+    pub src: Addr,
+    pub dst: Addr,
+}
+
+impl V4 {
+    #[inline(always)]
+    pub fn read(h: &[u8; 20]) -> Result<Self, Reason> {
+        let header_len = usize::from(h[0] & 0x0f) * 4;
+        if header_len < 20 {
+            return Err(Reason::IpHeaderLength);
+        }
+        let fragment = u16::from_be_bytes([h[6], h[7]]);
+        Ok(Self {
+            header_len,
+            total: usize::from(u16::from_be_bytes([h[2], h[3]])),
+            later_fragment: fragment & 0x1fff != 0,
+            more_fragments: fragment & 0x2000 != 0,
+            protocol: h[9],
+            hop_limit: h[8],
+            src: v4_addr([h[12], h[13], h[14], h[15]]),
+            dst: v4_addr([h[16], h[17], h[18], h[19]]),
+        })
+    }
+}
+
+#[inline(always)]
+fn v4_addr(a: [u8; 4]) -> Addr {
+    // One shift instead of a byte copy: the address lands in the first four bytes, the rest is 0.
+    u128::from(u32::from_le_bytes(a)).to_le_bytes()
+}
+
+/// The header's fixed part of an IPv6 packet.
+pub(super) struct V6 {
+    pub payload_len: usize,
+    pub next: u8,
+    pub hop_limit: u8,
+    pub src: Addr,
+    pub dst: Addr,
+}
+
+impl V6 {
+    #[inline(always)]
+    pub fn read(h: &[u8; 40]) -> Self {
+        let (mut src, mut dst): (Addr, Addr) = ([0; 16], [0; 16]);
+        let (_, addresses) = h.split_at(8);
+        let (from, to) = addresses.split_at(16);
+        src.copy_from_slice(from);
+        dst.copy_from_slice(to);
+        Self {
+            payload_len: usize::from(u16::from_be_bytes([h[4], h[5]])),
+            next: h[6],
+            hop_limit: h[7],
+            src,
+            dst,
+        }
+    }
+}
+
+pub(super) fn v4(data: &[u8], len: u32) -> Result<Headers, Reason> {
+    let h = header::<20>(data, data.len().max(len as usize), Reason::IpTruncated)?;
+    let ip = V4::read(h)?;
+    if ip.total < ip.header_len {
+        return Err(Reason::IpHeaderLength);
+    }
+    if ip.total > data.len() && ip.total > len as usize {
+        return Err(Reason::IpTruncated);
+    }
+    let l4_len = ip.total - ip.header_len;
+    let l4 = if ip.later_fragment || ip.more_fragments {
+        L4::Fragment
+    } else {
+        let captured = up_to(data.get(ip.header_len..).unwrap_or(&[]), l4_len);
+        transport(L3::V4, ip.protocol, captured, l4_len)?
+    };
+    Ok(Headers {
+        l3: L3::V4,
+        protocol: ip.protocol,
+        hop_limit: ip.hop_limit,
+        src: ip.src,
+        dst: ip.dst,
+        len: ip.total as u32,
+        l4_offset: ip.header_len as u16,
+        l4_len: l4_len as u16,
+        l4,
+    })
+}
+
+pub(super) fn v6(data: &[u8], len: u32) -> Result<Headers, Reason> {
+    let h = header::<40>(data, data.len().max(len as usize), Reason::IpTruncated)?;
+    let ip = V6::read(h);
+    if ip.payload_len == 0 && ip.next == next::HOP_BY_HOP {
+        return Err(Reason::Ipv6Jumbogram);
+    }
+    let total = 40 + ip.payload_len;
+    if total > data.len() && total > len as usize {
+        return Err(Reason::IpTruncated);
+    }
+    let ip_data = up_to(data, total);
+    let chain = if is_extension(ip.next) {
+        skip_extensions(ip_data, total, ip.next, false)?
+    } else {
+        Chain { protocol: ip.next, offset: 40, piece: false, atomic: false }
+    };
+    let l4_len = total - chain.offset;
+    let l4 = if chain.piece {
+        L4::Fragment
+    } else {
+        transport(L3::V6, chain.protocol, ip_data.get(chain.offset..).unwrap_or(&[]), l4_len)?
+    };
+    // Reassembly takes the fragment header away, so that an atomic fragment counts without it.
+    let uncounted = if chain.atomic { 8 } else { 0 };
+    Ok(Headers {
+        l3: L3::V6,
+        protocol: chain.protocol,
+        hop_limit: ip.hop_limit,
+        src: ip.src,
+        dst: ip.dst,
+        len: (total - uncounted) as u32,
+        l4_offset: chain.offset as u16,
+        l4_len: l4_len as u16,
+        l4,
+    })
+}
+
+/// Where a chain of extension headers led.
+pub(super) struct Chain {
+    pub protocol: u8,
+    /// From the start of the IP header; never beyond the packet's own length.
+    pub offset: usize,
+    /// The chain ended at a fragment header: this is a piece of a packet.
+    pub piece: bool,
+    /// The first fragment header was that of an atomic fragment.
+    pub atomic: bool,
+}
+
+#[inline(always)]
+pub(super) fn is_extension(next: u8) -> bool {
+    use next::*;
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | NONE | DESTINATION)
+}
+
+/// Walks the extension headers behind the 40 bytes of an IPv6 header; `total` is how many bytes the packet has, of
+/// which `ip` was captured. Order and repetition are not judged.
+///
+/// A packet's first fragment header ends the walk, unless it is an atomic fragment's. Any other (and the first too in
+/// a packet that is `quoted` by an ICMP error) is skipped at offset 0, as in netfilter, and an error elsewhere.
+pub(super) fn skip_extensions(ip: &[u8], total: usize, first: u8, quoted: bool) -> Result<Chain, Reason> {
+    let mut chain = Chain { protocol: first, offset: 40, piece: false, atomic: false };
+    let mut fragment_seen = quoted;
+    for _ in 0..MAX_EXTENSIONS {
+        if !is_extension(chain.protocol) {
+            return Ok(chain);
+        }
+        if chain.protocol == next::NONE {
+            return Err(Reason::Ipv6NoNextHeader);
+        }
+        let captured = ip.get(chain.offset..).unwrap_or(&[]);
+        let h = header::<8>(captured, total - chain.offset, Reason::Ipv6Extension)?;
+        let mut len = (usize::from(h[1]) + 1) * 8;
+        match chain.protocol {
+            next::AUTHENTICATION => len = (usize::from(h[1]) + 2) * 4,
+            next::FRAGMENT => {
+                len = 8;
+                let field = u16::from_be_bytes([h[2], h[3]]);
+                let (offset, more) = (field >> 3, field & 1);
+                if !fragment_seen {
+                    chain.piece = offset != 0 || more != 0;
+                    chain.atomic = !chain.piece;
+                } else if offset != 0 {
+                    return Err(Reason::Ipv6Extension);
+                }
+                fragment_seen = true;
+            }
+            _ => {}
+        }
+        if len > total - chain.offset {
+            return Err(Reason::Ipv6Extension);
+        }
+        chain.protocol = h[0];
+        chain.offset += len;
+        if chain.piece {
+            return Ok(chain);
+        }
+    }
+    if is_extension(chain.protocol) { Err(Reason::Ipv6Extension) } else { Ok(chain) }
+}

@@ -1,0 +1,90 @@
+//! The transport headers: what each must have for its packet to be tracked at all.
+
+use super::{L4, header, tcp};
+use crate::reason::Reason;
+use crate::tuple::{L3, protocol};
+
+/// Reads the transport header. `captured` is what there is of its `len` bytes by the IP header.
+#[inline]
+pub(super) fn transport(l3: L3, proto: u8, captured: &[u8], len: usize) -> Result<L4, Reason> {
+    match proto {
+        protocol::TCP => tcp::segment(captured, len).map(L4::Tcp),
+        protocol::UDP => udp(captured, len),
+        protocol::UDPLITE => udplite(captured, len),
+        protocol::ICMP => {
+            let (kind, code, id) = icmp(captured, len)?;
+            if l3 == L3::V4 { Ok(L4::Icmp { kind, code, id }) } else { Err(Reason::IcmpFamily) }
+        }
+        protocol::ICMPV6 => {
+            let (kind, code, id) = icmp(captured, len)?;
+            if l3 == L3::V6 { Ok(L4::Icmpv6 { kind, code, id }) } else { Err(Reason::IcmpFamily) }
+        }
+        protocol::SCTP => sctp(captured, len),
+        protocol::GRE => gre(captured, len),
+        _ => Ok(L4::Other),
+    }
+}
+
+/// Source and destination port, as every protocol with ports has them.
+#[inline(always)]
+pub(super) fn ports(h: &[u8; 4]) -> (u16, u16) {
+    (u16::from_be_bytes([h[0], h[1]]), u16::from_be_bytes([h[2], h[3]]))
+}
+
+/// RFC 768. A length of 0 is refused over IPv6 too: there are no jumbograms here.
+#[inline(always)]
+fn udp(captured: &[u8], len: usize) -> Result<L4, Reason> {
+    let h = header::<8>(captured, len, Reason::L4Truncated)?;
+    let udp_len = usize::from(u16::from_be_bytes([h[4], h[5]]));
+    if udp_len < 8 || udp_len > len {
+        return Err(Reason::UdpLength);
+    }
+    let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);
+    Ok(L4::Udp { sport, dport })
+}
+
+/// RFC 3828 section 3.1: a coverage of 0 means all, and there is always a checksum.
+fn udplite(captured: &[u8], len: usize) -> Result<L4, Reason> {
+    let h = header::<8>(captured, len, Reason::L4Truncated)?;
+    let coverage = usize::from(u16::from_be_bytes([h[4], h[5]]));
+    if coverage != 0 && (coverage < 8 || coverage > len) {
+        return Err(Reason::UdpliteCoverage);
+    }
+    if h[6] == 0 && h[7] == 0 {
+        return Err(Reason::UdpliteNoChecksum);
+    }
+    let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);
+    Ok(L4::UdpLite { sport, dport })
+}
+
+/// RFC 792, RFC 4443: type, code, and the two bytes where an identifier is, if the type has one.
+pub(super) fn icmp(captured: &[u8], len: usize) -> Result<(u8, u8, u16), Reason> {
+    let h = header::<8>(captured, len, Reason::L4Truncated)?;
+    Ok((h[0], h[1], u16::from_be_bytes([h[4], h[5]])))
+}
+
+/// RFC 9260 section 3.1; the chunks are the tracker's.
+fn sctp(captured: &[u8], len: usize) -> Result<L4, Reason> {
+    let h = header::<12>(captured, len, Reason::L4Truncated)?;
+    let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);
+    Ok(L4::Sctp { sport, dport, vtag: u32::from_be_bytes([h[4], h[5], h[6], h[7]]) })
+}
+
+/// RFC 2784, RFC 2637. No GRE packet is too short: netfilter takes what has not the 8 bytes of version 1 for
+/// version 0, of which it needs nothing.
+pub(super) fn gre(captured: &[u8], len: usize) -> Result<L4, Reason> {
+    const PPP: u16 = 0x880b;
+    let plain = L4::Gre { version: 0, call_id: 0 };
+    if len < 8 {
+        return Ok(plain);
+    }
+    let [_, version, ..] = header::<2>(captured, len, Reason::L4Truncated)?;
+    if version & 7 != 1 {
+        return Ok(plain);
+    }
+    let h = header::<8>(captured, len, Reason::L4Truncated)?;
+    if u16::from_be_bytes([h[2], h[3]]) != PPP {
+        return Err(Reason::GreProtocol);
+    }
+    Ok(L4::Gre { version: 1, call_id: u16::from_be_bytes([h[6], h[7]]) })
+}
