@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers.
 
-use super::transport::transport;
+use super::transport::{Network, transport};
 use super::{Headers, L4, header, up_to};
 use crate::reason::Reason;
 use crate::tuple::{Addr, L3};
@@ -88,7 +88,8 @@ impl V6 {
     }
 }
 
-pub(super) fn v4(data: &[u8], len: u32) -> Result<Headers, Reason> {
+#[inline(always)]
+pub(super) fn v4(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason> {
     let h = header::<20>(data, data.len().max(len as usize), Reason::IpTruncated)?;
     let ip = V4::read(h)?;
     if ip.total < ip.header_len {
@@ -97,27 +98,25 @@ pub(super) fn v4(data: &[u8], len: u32) -> Result<Headers, Reason> {
     if ip.total > data.len() && ip.total > len as usize {
         return Err(Reason::IpTruncated);
     }
-    let l4_len = ip.total - ip.header_len;
-    let l4 = if ip.later_fragment || ip.more_fragments {
-        L4::Fragment
-    } else {
-        let captured = up_to(data.get(ip.header_len..).unwrap_or(&[]), l4_len);
-        transport(L3::V4, ip.protocol, captured, l4_len)?
-    };
-    Ok(Headers {
+    let net = Network {
         l3: L3::V4,
         protocol: ip.protocol,
         hop_limit: ip.hop_limit,
         src: ip.src,
         dst: ip.dst,
-        len: ip.total as u32,
-        l4_offset: ip.header_len as u16,
-        l4_len: l4_len as u16,
-        l4,
-    })
+        len: ip.total,
+        l4_offset: ip.header_len,
+        l4_len: ip.total - ip.header_len,
+    };
+    if ip.later_fragment || ip.more_fragments {
+        net.write(L4::Fragment, out);
+        return Ok(());
+    }
+    transport(net, up_to(data.get(ip.header_len..).unwrap_or(&[]), net.l4_len), out)
 }
 
-pub(super) fn v6(data: &[u8], len: u32) -> Result<Headers, Reason> {
+#[inline(always)]
+pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason> {
     let h = header::<40>(data, data.len().max(len as usize), Reason::IpTruncated)?;
     let ip = V6::read(h);
     if ip.payload_len == 0 && ip.next == next::HOP_BY_HOP {
@@ -133,25 +132,23 @@ pub(super) fn v6(data: &[u8], len: u32) -> Result<Headers, Reason> {
     } else {
         Chain { protocol: ip.next, offset: 40, piece: false, atomic: false }
     };
-    let l4_len = total - chain.offset;
-    let l4 = if chain.piece {
-        L4::Fragment
-    } else {
-        transport(L3::V6, chain.protocol, ip_data.get(chain.offset..).unwrap_or(&[]), l4_len)?
-    };
     // Reassembly takes the fragment header away, so that an atomic fragment counts without it.
     let uncounted = if chain.atomic { 8 } else { 0 };
-    Ok(Headers {
+    let net = Network {
         l3: L3::V6,
         protocol: chain.protocol,
         hop_limit: ip.hop_limit,
         src: ip.src,
         dst: ip.dst,
-        len: (total - uncounted) as u32,
-        l4_offset: chain.offset as u16,
-        l4_len: l4_len as u16,
-        l4,
-    })
+        len: total - uncounted,
+        l4_offset: chain.offset,
+        l4_len: total - chain.offset,
+    };
+    if chain.piece {
+        net.write(L4::Fragment, out);
+        return Ok(());
+    }
+    transport(net, ip_data.get(chain.offset..).unwrap_or(&[]), out)
 }
 
 /// Where a chain of extension headers led.
@@ -176,6 +173,7 @@ pub(super) fn is_extension(next: u8) -> bool {
 ///
 /// A packet's first fragment header ends the walk, unless it is an atomic fragment's. Any other (and the first too in
 /// a packet that is `quoted` by an ICMP error) is skipped at offset 0, as in netfilter, and an error elsewhere.
+#[inline(never)]
 pub(super) fn skip_extensions(ip: &[u8], total: usize, first: u8, quoted: bool) -> Result<Chain, Reason> {
     let mut chain = Chain { protocol: first, offset: 40, piece: false, atomic: false };
     let mut fragment_seen = quoted;

@@ -126,10 +126,22 @@ pub enum L4 {
 ///
 /// # Errors
 /// Reasons 1 to 8 for the network layer, 10 to 17 for the transport header.
+#[inline]
 pub fn parse(data: &[u8], len: u32) -> Result<Headers, Reason> {
+    let mut out = Headers::EMPTY;
+    parse_into(data, len, &mut out)?;
+    Ok(out)
+}
+
+/// [`parse`], with the headers written to where they are to stay; on an error `out` is left as it was. For bursts:
+/// moving the headers costs as much as reading them.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_into(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason> {
     match data.first() {
-        Some(first) if first >> 4 == 4 => ip::v4(data, len),
-        Some(first) if first >> 4 == 6 => ip::v6(data, len),
+        Some(first) if first >> 4 == 4 => ip::v4(data, len, out),
+        Some(first) if first >> 4 == 6 => ip::v6(data, len, out),
         Some(_) => Err(Reason::IpVersion),
         None if len == 0 => Err(Reason::IpTruncated),
         None => Err(Reason::NotCaptured),
@@ -137,6 +149,19 @@ pub fn parse(data: &[u8], len: u32) -> Result<Headers, Reason> {
 }
 
 impl Headers {
+    /// Headers of nothing: something to let [`parse_into`] write over.
+    pub const EMPTY: Self = Self {
+        l3: L3::V4,
+        protocol: 0,
+        hop_limit: 0,
+        src: [0; 16],
+        dst: [0; 16],
+        len: 0,
+        l4_offset: 0,
+        l4_len: 0,
+        l4: L4::Other,
+    };
+
     /// Transport header and payload, as far as captured. `data` is what these headers were parsed from.
     #[inline]
     pub fn transport<'a>(&self, data: &'a [u8]) -> &'a [u8] {
@@ -160,7 +185,7 @@ impl Headers {
 
 /// The header at the start of `captured`. `present` is how many bytes the packet has there by its own length; `short`
 /// is the reason if the header does not fit in them.
-#[inline(always)]
+#[inline]
 fn header<const N: usize>(captured: &[u8], present: usize, short: Reason) -> Result<&[u8; N], Reason> {
     match captured.first_chunk::<N>() {
         Some(header) => Ok(header),
@@ -170,7 +195,7 @@ fn header<const N: usize>(captured: &[u8], present: usize, short: Reason) -> Res
 }
 
 /// The first `n` bytes, or fewer if there are not that many.
-#[inline(always)]
+#[inline]
 fn up_to(bytes: &[u8], n: usize) -> &[u8] {
     bytes.get(..n).unwrap_or(bytes)
 }

@@ -148,26 +148,34 @@ pub(super) fn segment(captured: &[u8], len: usize) -> Result<Segment, Reason> {
     if header_len < 20 || header_len > len {
         return Err(Reason::TcpDataOffset);
     }
+    let ack = u32::from_be_bytes([h[8], h[9], h[10], h[11]]);
+    let found = if header_len == 20 {
+        Found::default()
+    } else {
+        let bytes = captured.get(20..header_len).or_else(|| captured.get(20..)).unwrap_or(&[]);
+        if only_timestamps(bytes) { Found::default() } else { read_options(ack, bytes) }
+    };
     let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);
-    let mut segment = Segment {
+    Ok(Segment {
         sport,
         dport,
         seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
-        ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
+        ack,
         flags: h[13],
         window: u16::from_be_bytes([h[14], h[15]]),
         payload: (len - header_len) as u32,
-        wscale: None,
-        sack_permitted: false,
-        sack_edge: None,
-    };
-    if header_len > 20 {
-        let bytes = captured.get(20..header_len).or_else(|| captured.get(20..)).unwrap_or(&[]);
-        if !only_timestamps(bytes) {
-            read_options(&mut segment, bytes);
-        }
-    }
-    Ok(segment)
+        wscale: found.wscale,
+        sack_permitted: found.sack_permitted,
+        sack_edge: found.sack_edge,
+    })
+}
+
+/// What a tracker needs of the options.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    wscale: Option<u8>,
+    sack_permitted: bool,
+    sack_edge: Option<u32>,
 }
 
 /// NOP NOP timestamps: what nearly every segment of an established connection has (RFC 7323 appendix A).
@@ -177,23 +185,31 @@ fn only_timestamps(bytes: &[u8]) -> bool {
 }
 
 /// A repeated window scale replaces the one before; of several SACK options the first counts. Both as in netfilter.
-fn read_options(segment: &mut Segment, bytes: &[u8]) {
+#[inline(never)]
+fn read_options(ack: u32, bytes: &[u8]) -> Found {
+    let mut found = Found::default();
     let mut sack_seen = false;
     for option in options(bytes) {
         match option {
-            Opt::WindowScale(shift) => segment.wscale = Some(shift),
-            Opt::SackPermitted => segment.sack_permitted = true,
+            Opt::WindowScale(shift) => found.wscale = Some(shift),
+            Opt::SackPermitted => found.sack_permitted = true,
             Opt::Sack(blocks) if !sack_seen => {
                 sack_seen = true;
-                let mut edge = segment.ack;
-                for (_, right) in blocks {
-                    if right.wrapping_sub(edge) as i32 > 0 {
-                        edge = right;
-                    }
-                }
-                segment.sack_edge = (edge != segment.ack).then_some(edge);
+                found.sack_edge = highest_edge(ack, blocks);
             }
             _ => {}
         }
     }
+    found
+}
+
+/// Each edge is compared with the highest so far, so that edges more than 2^31 above `ack` can be reached in steps.
+fn highest_edge(ack: u32, blocks: SackBlocks<'_>) -> Option<u32> {
+    let mut edge = ack;
+    for (_, right) in blocks {
+        if right.wrapping_sub(edge) as i32 > 0 {
+            edge = right;
+        }
+    }
+    (edge != ack).then_some(edge)
 }

@@ -1,15 +1,60 @@
 //! The transport headers: what each must have for its packet to be tracked at all.
 
-use super::{L4, header, tcp};
+use super::{Headers, L4, header, tcp};
 use crate::reason::Reason;
-use crate::tuple::{L3, protocol};
+use crate::tuple::{Addr, L3, protocol};
 
-/// Reads the transport header. `captured` is what there is of its `len` bytes by the IP header.
-#[inline]
-pub(super) fn transport(l3: L3, proto: u8, captured: &[u8], len: usize) -> Result<L4, Reason> {
+/// What the network layer says, until the transport header completes it.
+///
+/// Each protocol writes its `Headers` in one go and in place: pieces built in memory and then copied cost more than
+/// all of the parsing, as the wide loads of a copy wait for the narrow stores before them.
+#[derive(Clone, Copy)]
+pub(super) struct Network {
+    pub l3: L3,
+    pub protocol: u8,
+    pub hop_limit: u8,
+    pub src: Addr,
+    pub dst: Addr,
+    pub len: usize,
+    pub l4_offset: usize,
+    pub l4_len: usize,
+}
+
+impl Network {
+    #[inline(always)]
+    pub fn write(self, l4: L4, out: &mut Headers) {
+        *out = Headers {
+            l3: self.l3,
+            protocol: self.protocol,
+            hop_limit: self.hop_limit,
+            src: self.src,
+            dst: self.dst,
+            len: self.len as u32,
+            l4_offset: self.l4_offset as u16,
+            l4_len: self.l4_len as u16,
+            l4,
+        };
+    }
+}
+
+/// Reads the transport header. `captured` is what there is of its `l4_len` bytes.
+#[inline(always)]
+pub(super) fn transport(net: Network, captured: &[u8], out: &mut Headers) -> Result<(), Reason> {
+    let len = net.l4_len;
+    match net.protocol {
+        protocol::TCP => net.write(L4::Tcp(tcp::segment(captured, len)?), out),
+        protocol::UDP => {
+            let (sport, dport) = udp(captured, len)?;
+            net.write(L4::Udp { sport, dport }, out);
+        }
+        _ => net.write(rarer(net.l3, net.protocol, captured, len)?, out),
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn rarer(l3: L3, proto: u8, captured: &[u8], len: usize) -> Result<L4, Reason> {
     match proto {
-        protocol::TCP => tcp::segment(captured, len).map(L4::Tcp),
-        protocol::UDP => udp(captured, len),
         protocol::UDPLITE => udplite(captured, len),
         protocol::ICMP => {
             let (kind, code, id) = icmp(captured, len)?;
@@ -33,14 +78,13 @@ pub(super) fn ports(h: &[u8; 4]) -> (u16, u16) {
 
 /// RFC 768. A length of 0 is refused over IPv6 too: there are no jumbograms here.
 #[inline(always)]
-fn udp(captured: &[u8], len: usize) -> Result<L4, Reason> {
+fn udp(captured: &[u8], len: usize) -> Result<(u16, u16), Reason> {
     let h = header::<8>(captured, len, Reason::L4Truncated)?;
     let udp_len = usize::from(u16::from_be_bytes([h[4], h[5]]));
     if udp_len < 8 || udp_len > len {
         return Err(Reason::UdpLength);
     }
-    let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);
-    Ok(L4::Udp { sport, dport })
+    Ok(ports(&[h[0], h[1], h[2], h[3]]))
 }
 
 /// RFC 3828 section 3.1: a coverage of 0 means all, and there is always a checksum.
