@@ -1,0 +1,374 @@
+//! L3: one connection, in two cache lines.
+//!
+//! ```text
+//! line 0  word | generation mark | link extra | src src | dst dst | meta      what a lookup reads
+//! line 1  version | seven words of the tracker's record                       what a judgement reads and writes
+//! ```
+//!
+//! Every field is an atomic that is loaded and stored Relaxed unless said: publication is the table's (the slot that
+//! leads here is stored with Release and loaded with Acquire), so a reader that came through the table sees the
+//! tuple complete, and the tuple never changes from then on until the epoch has passed.
+//!
+//! **The word** is the single truth about a connection. Bits 0-10 are the table's (life, insert attempt); the rest:
+//!
+//! | bits | what |
+//! |---|---|
+//! | 11-23 | status, packed: the kernel's bits 0-12, with HELPER in the place of CONFIRMED, OFFLOAD in that of DYING (both follow from life), and the sticky liberal bit in that of TEMPLATE |
+//! | 24-31 | the protocol's state |
+//! | 32-63 | UNCONFIRMED: timeout in ms; later: the tick (ms, wrapping) at which it expires |
+
+use crate::hash::TupleHash;
+use crate::memory::Array;
+use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::table::{Entry, KeyHash};
+use crate::tuple::{Direction, Key, Zone};
+
+/// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi).
+pub mod status {
+    /// Created by an expectation.
+    pub const EXPECTED: u16 = 1;
+    /// A packet was accepted in reply direction.
+    pub const SEEN_REPLY: u16 = 2;
+    /// Not to be evicted early.
+    pub const ASSURED: u16 = 4;
+    /// In the table.
+    pub const CONFIRMED: u16 = 8;
+    /// The source is translated.
+    pub const SRC_NAT: u16 = 0x10;
+    /// The destination is translated.
+    pub const DST_NAT: u16 = 0x20;
+    /// Sequence numbers are adjusted.
+    pub const SEQ_ADJUST: u16 = 0x40;
+    /// Source NAT was decided.
+    pub const SRC_NAT_DONE: u16 = 0x80;
+    /// Destination NAT was decided.
+    pub const DST_NAT_DONE: u16 = 0x100;
+    /// Leaving the table.
+    pub const DYING: u16 = 0x200;
+    /// Packets do not refresh the timeout.
+    pub const FIXED_TIMEOUT: u16 = 0x400;
+    /// A helper is attached.
+    pub const HELPER: u16 = 0x2000;
+    /// Handled by hardware or a fast path.
+    pub const OFFLOAD: u16 = 0x4000;
+}
+
+const PACKED_HELPER: u16 = status::CONFIRMED;
+const PACKED_OFFLOAD: u16 = status::DYING;
+const PACKED_LIBERAL: u16 = 0x800;
+const PACKED_PLAIN: u16 = 0x17ff & !(PACKED_HELPER | PACKED_OFFLOAD);
+
+const STATUS_SHIFT: u32 = 11;
+const STATE_SHIFT: u32 = 24;
+const TIME_SHIFT: u32 = 32;
+
+/// The connection's part of the word, taken apart. `table` keeps the table's bits as they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    table: u16,
+    packed: u16,
+    /// The protocol's state.
+    pub state: u8,
+    /// Timeout in ms while UNCONFIRMED, then the tick of expiry.
+    pub time: u32,
+}
+
+impl Word {
+    #[inline]
+    pub const fn unpack(word: u64) -> Self {
+        Self {
+            table: (word & 0x7ff) as u16,
+            packed: (word >> STATUS_SHIFT) as u16 & 0x1fff,
+            state: (word >> STATE_SHIFT) as u8,
+            time: (word >> TIME_SHIFT) as u32,
+        }
+    }
+
+    #[inline]
+    pub const fn pack(self) -> u64 {
+        self.table as u64
+            | (self.packed as u64) << STATUS_SHIFT
+            | (self.state as u64) << STATE_SHIFT
+            | (self.time as u64) << TIME_SHIFT
+    }
+
+    /// The status with the kernel's bits, CONFIRMED and DYING apart.
+    #[inline]
+    pub const fn status(self) -> u16 {
+        let mut status = self.packed & PACKED_PLAIN;
+        if self.packed & PACKED_HELPER != 0 {
+            status |= status::HELPER;
+        }
+        if self.packed & PACKED_OFFLOAD != 0 {
+            status |= status::OFFLOAD;
+        }
+        status
+    }
+
+    /// Sets bits of the status, given with the kernel's values. CONFIRMED and DYING cannot be set.
+    #[inline]
+    pub const fn set(&mut self, bits: u16) {
+        self.packed |= bits & PACKED_PLAIN;
+        if bits & status::HELPER != 0 {
+            self.packed |= PACKED_HELPER;
+        }
+        if bits & status::OFFLOAD != 0 {
+            self.packed |= PACKED_OFFLOAD;
+        }
+    }
+
+    #[inline]
+    pub const fn has(self, bit: u16) -> bool {
+        self.packed & bit & PACKED_PLAIN != 0
+    }
+
+    /// Windows of this connection are no longer judged, because an update was skipped.
+    #[inline]
+    pub const fn liberal(self) -> bool {
+        self.packed & PACKED_LIBERAL != 0
+    }
+
+    #[inline]
+    pub const fn set_liberal(&mut self) {
+        self.packed |= PACKED_LIBERAL;
+    }
+
+    /// Milliseconds left at tick `now`; 0 or less: expired.
+    #[inline]
+    pub const fn left(self, now: u32) -> i32 {
+        self.time.wrapping_sub(now) as i32
+    }
+}
+
+/// Flags in `extra`, above the reply zone.
+const TRANSLATED: u32 = 1 << 16;
+
+/// The words of a tracker's record.
+pub(crate) type Record = [u64; 7];
+
+/// A connection.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Conn {
+    word: AtomicU64,
+    generation: AtomicU32,
+    mark: AtomicU32,
+    link: AtomicU32,
+    /// Reply zone (bits 0-15), `TRANSLATED`.
+    extra: AtomicU32,
+    /// Source of the original tuple. IPv4 takes the low half of the first word; where NAT changed the reply tuple, the
+    /// high half holds the reply's source and the second word its ports. IPv6: in `Context::nat6`.
+    src: [AtomicU64; 2],
+    /// Destination; the high half of the first word holds the reply's destination.
+    dst: [AtomicU64; 2],
+    /// As in [`Key::meta`].
+    meta: AtomicU64,
+    /// Even: the record is at rest. Odd: somebody is writing it.
+    pub version: AtomicU64,
+    record: [AtomicU64; 7],
+}
+
+#[cfg(not(conntab_loom))]
+const _: () = {
+    assert!(size_of::<Conn>() == 128);
+    assert!(std::mem::offset_of!(Conn, version) == 64);
+};
+
+/// The reply tuple of a translated IPv6 connection.
+#[derive(Default)]
+pub(crate) struct Nat6 {
+    src: [AtomicU64; 2],
+    dst: [AtomicU64; 2],
+    meta: AtomicU64,
+}
+
+/// What reading a connection's tuples takes besides the connection.
+pub(crate) struct Context {
+    pub hash: TupleHash,
+    /// Reply tuples of translated IPv6 connections, indexed like the connections; where configured.
+    pub nat6: Option<Array<Nat6>>,
+}
+
+fn load2(words: &[AtomicU64; 2]) -> [u64; 2] {
+    [words[0].load(Relaxed), words[1].load(Relaxed)]
+}
+
+fn store2(words: &[AtomicU64; 2], values: [u64; 2]) {
+    words[0].store(values[0], Relaxed);
+    words[1].store(values[1], Relaxed);
+}
+
+const LOW: u64 = 0xffff_ffff;
+
+impl Conn {
+    /// Writes a fresh, private connection: everything but the table's own fields.
+    pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, record: &Record) {
+        self.mark.store(mark, Relaxed);
+        self.extra.store(zone_reply.into(), Relaxed);
+        store2(&self.src, key.src);
+        store2(&self.dst, key.dst);
+        self.meta.store(key.meta, Relaxed);
+        self.version.store(0, Relaxed);
+        self.store_record(record);
+    }
+
+    #[inline]
+    pub fn mark(&self) -> u32 {
+        self.mark.load(Relaxed)
+    }
+
+    #[inline]
+    pub fn set_mark(&self, mark: u32) {
+        self.mark.store(mark, Relaxed);
+    }
+
+    #[inline]
+    pub fn zone_reply(&self) -> Zone {
+        self.extra.load(Relaxed) as u16
+    }
+
+    #[inline]
+    pub fn load_record(&self) -> Record {
+        std::array::from_fn(|i| self.record[i].load(Relaxed))
+    }
+
+    #[inline]
+    pub fn store_record(&self, record: &Record) {
+        for (word, value) in self.record.iter().zip(record) {
+            word.store(*value, Relaxed);
+        }
+    }
+
+    /// Gives a private connection another reply tuple than the inverse of its original one. `false`: there is no
+    /// room for it (IPv6, and `Config::nat6` was not set).
+    pub fn set_reply(&self, context: &Context, index: u32, reply: &Key) -> bool {
+        if reply.is_v4() {
+            let [src, dst] = [&self.src, &self.dst].map(load2);
+            store2(&self.src, [src[0] & LOW | reply.src[0] << 32, reply.meta & LOW]);
+            store2(&self.dst, [dst[0] & LOW | reply.dst[0] << 32, 0]);
+        } else {
+            let Some(nat) = context.nat6.as_ref().and_then(|all| all.get(index as usize)) else {
+                return false;
+            };
+            store2(&nat.src, reply.src);
+            store2(&nat.dst, reply.dst);
+            nat.meta.store(reply.meta, Relaxed);
+        }
+        self.extra.store(self.extra.load(Relaxed) | TRANSLATED, Relaxed);
+        true
+    }
+
+    /// The key of the original direction.
+    #[inline]
+    fn original(&self) -> Key {
+        let meta = self.meta.load(Relaxed);
+        let mut key = Key { src: load2(&self.src), dst: load2(&self.dst), meta };
+        if key.is_v4() {
+            key.src = [key.src[0] & LOW, 0];
+            key.dst = [key.dst[0] & LOW, 0];
+        }
+        key
+    }
+
+    #[inline]
+    fn reply(&self, context: &Context, index: u32) -> Key {
+        let original = self.original();
+        let extra = self.extra.load(Relaxed);
+        if extra & TRANSLATED == 0 {
+            return original.inverse(extra as u16);
+        }
+        if original.is_v4() {
+            let [src, dst] = [&self.src, &self.dst].map(load2);
+            let meta = original.with_zone(extra as u16).meta & !LOW | src[1] & LOW;
+            return Key { src: [src[0] >> 32, 0], dst: [dst[0] >> 32, 0], meta };
+        }
+        match context.nat6.as_ref().and_then(|all| all.get(index as usize)) {
+            Some(nat) => Key { src: load2(&nat.src), dst: load2(&nat.dst), meta: nat.meta.load(Relaxed) }
+                .with_zone(extra as u16),
+            None => original.inverse(extra as u16),
+        }
+    }
+
+    /// The key of either direction.
+    #[inline]
+    pub fn key_of(&self, context: &Context, index: u32, dir: Direction) -> Key {
+        match dir {
+            Direction::Original => self.original(),
+            Direction::Reply => self.reply(context, index),
+        }
+    }
+}
+
+impl Word {
+    /// The word of a connection that was just allocated: nothing but the table's bits.
+    pub const fn fresh(word: u64) -> Self {
+        Self { packed: 0, state: 0, time: 0, ..Self::unpack(word) }
+    }
+}
+
+impl Conn {
+    /// The word. Acquire: pairs with the compare-exchange that made the connection LIVE.
+    #[inline]
+    pub fn word_acquire(&self) -> u64 {
+        self.word.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Writes the word of a connection that only its worker knows.
+    #[inline]
+    pub fn set_private_word(&self, word: u64) {
+        self.word.store(word, Relaxed);
+    }
+
+    /// Changes the word from `old` to `new`, or tells what it is now. Relaxed: nothing is published by it, and as a
+    /// read-modify-write it continues the release sequence of the one that made the connection LIVE.
+    #[inline]
+    pub fn swap_word(&self, old: u64, new: u64) -> Result<(), u64> {
+        use std::sync::atomic::Ordering::Acquire;
+        self.word.compare_exchange(old, new, Relaxed, Acquire).map(|_| ())
+    }
+}
+
+impl KeyHash<Key> for Context {
+    #[inline]
+    fn hash(&self, key: &Key) -> u64 {
+        self.hash.hash(key)
+    }
+}
+
+impl Entry for Conn {
+    type Key = Key;
+    type Hasher = Context;
+
+    #[inline]
+    fn word(&self) -> &AtomicU64 {
+        &self.word
+    }
+
+    #[inline]
+    fn generation(&self) -> &AtomicU32 {
+        &self.generation
+    }
+
+    #[inline]
+    fn link(&self) -> &AtomicU32 {
+        &self.link
+    }
+
+    #[inline]
+    fn key(&self, context: &Context, index: u32, dir: u32) -> Key {
+        self.key_of(context, index, if dir == 0 { Direction::Original } else { Direction::Reply })
+    }
+
+    #[inline]
+    fn key_eq(&self, context: &Context, index: u32, dir: u32, key: &Key) -> bool {
+        if dir == 0 {
+            return self.original() == *key;
+        }
+        self.reply(context, index) == *key
+    }
+
+    #[inline]
+    fn expired(word: u64, now: u32) -> bool {
+        Word::unpack(word).left(now) <= 0
+    }
+}

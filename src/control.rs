@@ -1,0 +1,146 @@
+//! L4: the table as its host sees it: making it, its workers, and what is done from outside the packet path.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::{Config, ConfigError};
+use crate::conn::{Conn, Word};
+use crate::connection::Connection;
+use crate::packet::Handle;
+use crate::shared::Shared;
+use crate::stats::{Stat, Stats};
+use crate::table::{Local, is_live};
+use crate::timeout::Tunables;
+use crate::worker::Worker;
+
+/// A table of connections. Cloning gives another name for the same table; every method may be called from any thread at
+/// any time, and none of them makes a packet wait.
+#[derive(Clone)]
+pub struct Table {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("count", &self.count()).field("max", &self.shared.config.max).finish()
+    }
+}
+
+impl Table {
+    /// Makes a table and reserves all memory that it and its workers will use on the packet path.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self { shared: Shared::new(config)? })
+    }
+
+    /// A new worker. An error if as many exist as `Config::workers` allows.
+    pub fn worker(&self) -> Result<Worker, ConfigError> {
+        Worker::new(&self.shared)
+    }
+
+    /// What the table was made with; the tunables may have been changed since.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The tunables in force.
+    pub fn tunables(&self) -> Tunables {
+        self.shared.tuning.read()
+    }
+
+    /// Changes a tunable (its sysctl name without `nf_conntrack_`). Workers take it over with their next burst; a
+    /// connection's timeout changes with its next packet.
+    pub fn set(&self, name: &str, value: u32) -> Result<(), ConfigError> {
+        self.shared.tuning.set(name, value)
+    }
+
+    /// Connections there are at this moment, unconfirmed ones included.
+    pub fn count(&self) -> u32 {
+        self.shared.count()
+    }
+
+    /// The counters, added up over all workers.
+    pub fn stats(&self) -> Stats {
+        Stats::sum(&self.shared.blocks)
+    }
+
+    /// Bytes reserved for this table: what [`Config::memory`] says.
+    pub fn memory(&self) -> u64 {
+        self.shared.config.memory().unwrap_or(0)
+    }
+
+    /// Ends a connection. `false`: there is none of that handle (any more), or it is not confirmed yet.
+    pub fn delete(&self, conn: Handle) -> bool {
+        let mut local = self.shared.table.control();
+        local.enter();
+        self.delete_with(&mut local, conn.index(), conn.generation())
+    }
+
+    fn delete_with(&self, local: &mut Local<Conn>, index: u32, generation: u32) -> bool {
+        let deleted = self.shared.table.delete(local, index, generation);
+        if deleted {
+            self.shared.limit.give(1);
+            self.shared.control_block().add_shared(Stat::Deleted, 1);
+        }
+        deleted
+    }
+
+    /// Ends every connection that is in the table when the call begins and is still there when it comes by. Those
+    /// confirmed meanwhile may stay. Returns how many it ended.
+    pub fn flush(&self) -> u32 {
+        let mut local = self.shared.table.control();
+        let mut flushed = 0;
+        for index in 0..self.shared.table.entries() {
+            local.enter();
+            if is_live(self.shared.table.entry(index).word_acquire()) {
+                let generation = self.shared.table.generation(index);
+                flushed += u32::from(self.delete_with(&mut local, index, generation));
+            }
+            if flushed % 4096 == 4095 {
+                self.shared.table.reclaim(&mut local);
+            }
+        }
+        self.shared.table.reclaim(&mut local);
+        flushed
+    }
+
+    /// Copies of the table's connections, one by one, as each is when the iterator comes by. Every connection that
+    /// lives from the first call of `next` to the last is among them, once; those that come or go meanwhile may be. No
+    /// packet is held up.
+    pub fn dump(&self, now: u64) -> Dump {
+        Dump { shared: Arc::clone(&self.shared), local: self.shared.table.control(), next: 0, now }
+    }
+}
+
+/// The iterator of [`Table::dump`].
+pub struct Dump {
+    shared: Arc<Shared>,
+    local: Local<Conn>,
+    next: u32,
+    now: u64,
+}
+
+impl fmt::Debug for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dump").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Dump {
+    type Item = Connection;
+
+    fn next(&mut self) -> Option<Connection> {
+        self.local.enter();
+        let mut found = None;
+        while found.is_none() && self.next < self.shared.table.entries() {
+            let index = self.next;
+            self.next += 1;
+            let word = self.shared.table.entry(index).word_acquire();
+            if is_live(word) && Word::unpack(word).left(self.now as u32) > 0 {
+                found = Some(self.shared.copy(index, Word::unpack(word), true, self.now));
+            }
+        }
+        // Between calls the caller may take its time.
+        self.local.leave();
+        found
+    }
+}

@@ -1,0 +1,186 @@
+//! L4: the end by timeout. A sweep goes over a side array of deadline hints, four bytes an entry, and touches a
+//! connection only when its hint is due: ten million long-lived connections are 40 MB a sweep.
+//!
+//! **Invariant.** Once nobody is between changing a LIVE connection's expiry and [`Sweep::shorten`], its hint is not
+//! later than its expiry. Confirming writes the hint before the connection can be found; a packet that shortens the
+//! timeout writes it after; the sweeper moves it forward to an expiry it has read, then reads the expiry again.
+//! Prolonging leaves the hint alone: the sweeper finds out when it is due.
+
+use std::time::Duration;
+
+use crate::conn::Word;
+use crate::memory::{Array, NoMemory, Options};
+use crate::stats::Stat;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::table::is_live;
+use crate::worker::Worker;
+
+/// Hints are swept in pieces of this many, so that several workers can share a sweep.
+const PIECE: u32 = 1024;
+
+/// As far ahead as a tick comparison reaches: the hint of an entry with nothing to reap.
+const FAR: u32 = i32::MAX as u32;
+
+/// A sweep should not take longer: a connection that expired 4.8 days ago would look alive again.
+const LATE: u64 = Duration::from_secs(86_400).as_millis() as u64;
+
+/// The hints and where the sweep stands.
+pub(crate) struct Sweep {
+    hints: Array<AtomicU32>,
+    /// Entries handed out to sweepers since the beginning, over all sweeps.
+    cursor: AtomicU64,
+    /// When the present sweep began, in ms; 0: never swept.
+    began: AtomicU64,
+}
+
+/// What a call of [`Worker::reap`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reaped {
+    /// Entries looked at.
+    pub examined: u32,
+    /// Connections that ended.
+    pub expired: u32,
+    /// Freed entries that were handed to reclamation.
+    pub reclaimed: u32,
+    /// This call finished a sweep over all entries.
+    pub wrapped: bool,
+}
+
+/// Whether tick `a` is after tick `b`, within half the range of ticks.
+#[inline]
+fn after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) as i32 > 0
+}
+
+impl Sweep {
+    pub fn new(entries: usize, options: Options) -> Result<Self, NoMemory> {
+        Ok(Self { hints: Array::new(entries, options)?, cursor: AtomicU64::new(0), began: AtomicU64::new(0) })
+    }
+
+    /// A connection that nobody else can find yet will expire at this tick.
+    #[inline]
+    pub fn begin(&self, index: u32, expiry: u32) {
+        // Release: pairs with `forget`.
+        self.hints[index as usize].store(expiry, Ordering::Release);
+    }
+
+    /// A connection's expiry was brought forward to this tick, by a compare-exchange that has succeeded.
+    pub fn shorten(&self, index: u32, expiry: u32) {
+        // Pairs with the fence in `postpone`: either we see the sweeper's hint, or it sees our expiry.
+        fence(Ordering::SeqCst);
+        let hint = &self.hints[index as usize];
+        let mut seen = hint.load(Ordering::Relaxed);
+        // A failure is another's success: packets of one connection and the sweeper. Missing it only reaps late.
+        for _ in 0..16 {
+            if !after(seen, expiry) {
+                return;
+            }
+            match hint.compare_exchange_weak(seen, expiry, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The sweeper found that a connection expires only at the tick `read` tells.
+    fn postpone(&self, index: u32, seen: u32, read: impl Fn() -> Option<u32>) {
+        let Some(expiry) = read() else { return };
+        let hint = &self.hints[index as usize];
+        if hint.compare_exchange(seen, expiry, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        // Pairs with the fence in `shorten`.
+        fence(Ordering::SeqCst);
+        if let Some(now) = read()
+            && after(expiry, now)
+        {
+            self.shorten(index, now);
+        }
+    }
+
+    /// The sweeper found nothing to reap: no hint for as long as `same` holds.
+    fn forget(&self, index: u32, seen: u32, tick: u32, same: impl Fn() -> bool) {
+        let hint = &self.hints[index as usize];
+        let far = tick.wrapping_add(FAR);
+        // Acquire pairs with `begin`: if it is a hint of the entry's next life that we overwrite, `same` tells.
+        if hint.compare_exchange(seen, far, Ordering::Acquire, Ordering::Relaxed).is_ok() && !same() {
+            let _ = hint.compare_exchange(far, tick, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Worker {
+    /// A slice of expiry and of reclamation: looks at up to `budget` entries (rounded up to 1024; 0: none) from where
+    /// the last call, of any worker, ended. To be called regularly, from an idle loop say, by any worker or by all.
+    ///
+    /// It ends the connections that have expired, hands what was deleted to reclamation, and leaves the worker idle
+    /// (see [`Worker::idle`]). One sweep over the whole table must not take longer than a day; `late_sweep` counts
+    /// those that did. Bounded work; may free a little memory; never blocks.
+    pub fn reap(&mut self, now: u64, budget: u32) -> Reaped {
+        let mut reaped = Reaped::default();
+        let tick = now as u32;
+        let entries = self.shared.table.entries();
+        // The last piece is short; positions count whole pieces so that no two sweepers meet.
+        let pieces = entries.div_ceil(PIECE);
+        for _ in 0..budget.div_ceil(PIECE).min(pieces) {
+            let piece = (self.shared.sweep.cursor.fetch_add(1, Ordering::Relaxed) % u64::from(pieces)) as u32;
+            if piece == 0 {
+                self.sweep_begins(now);
+            }
+            self.local.enter();
+            let first = piece * PIECE;
+            let last = (first + PIECE).min(entries);
+            for index in first..last {
+                reaped.expired += u32::from(self.reap_one(index, tick));
+            }
+            reaped.examined += last - first;
+            reaped.wrapped |= piece == pieces - 1;
+        }
+        reaped.reclaimed = self.shared.table.reclaim(&mut self.local) as u32;
+        self.idle();
+        reaped
+    }
+
+    fn sweep_begins(&mut self, now: u64) {
+        let began = self.shared.sweep.began.swap(now, Ordering::Relaxed);
+        if began != 0 && now.saturating_sub(began) > LATE {
+            self.count(Stat::LateSweep);
+        }
+    }
+
+    #[inline]
+    fn reap_one(&mut self, index: u32, tick: u32) -> bool {
+        let shared = &self.shared;
+        let hint = &shared.sweep.hints[index as usize];
+        let seen = hint.load(Ordering::Relaxed);
+        if after(seen, tick) {
+            return false;
+        }
+        let entry = shared.table.entry(index);
+        let read = || {
+            let word = entry.word_acquire();
+            is_live(word).then(|| Word::unpack(word).time)
+        };
+        let word = entry.word_acquire();
+        if !is_live(word) {
+            shared.sweep.forget(index, seen, tick, || entry.word_acquire() == word);
+            return false;
+        }
+        if Word::unpack(word).left(tick) > 0 {
+            shared.sweep.postpone(index, seen, read);
+            return false;
+        }
+        self.expire(index, word)
+    }
+
+    /// Ends a connection that has expired, unless its word has changed since: a refresh wins.
+    pub(crate) fn expire(&mut self, index: u32, word: u64) -> bool {
+        let killed = self.shared.table.kill(&mut self.local, index, word);
+        if killed {
+            self.count(Stat::Expired);
+            self.permits.regain(&self.shared.limit);
+        }
+        killed
+    }
+}

@@ -1,0 +1,124 @@
+//! L4: looking without touching: lookups that change no state, and what a host may read and write of a connection.
+
+use std::fmt;
+
+use crate::conn::{Conn, Word};
+use crate::connection::Connection;
+use crate::packet::Handle;
+use crate::shared::Shared;
+use crate::sync::AtomicU64;
+use crate::table::is_live;
+use crate::tuple::{Direction, Tuple, Zone};
+use crate::worker::Worker;
+
+/// Lookups between which a section renews its hold, so that a long section does not hold back reclamation.
+const RENEW: u32 = 32;
+
+/// A read section of a worker: what it hands out stays valid for as long as it is borrowed.
+pub struct Section<'w> {
+    worker: &'w mut Worker,
+    calls: u32,
+}
+
+/// A connection met in a read section. It may die meanwhile; reading it is harmless then.
+#[derive(Clone, Copy)]
+pub struct View<'s> {
+    shared: &'s Shared,
+    index: u32,
+    generation: u32,
+    dir: Direction,
+    confirmed: bool,
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("handle", &self.handle()).field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Opens a read section.
+    pub fn section(&mut self) -> Section<'_> {
+        self.local.enter();
+        Section { worker: self, calls: 0 }
+    }
+}
+
+impl Section<'_> {
+    fn renew(&mut self) {
+        // Nothing handed out before is borrowed any more: `lookup` and `get` take the section mutably.
+        self.calls += 1;
+        if self.calls.is_multiple_of(RENEW) {
+            self.worker.local.enter();
+        }
+    }
+
+    /// The connection of a packet with this tuple in this zone, if there is one in the table that has not expired at
+    /// `now`. Nothing changes: no counter, no timeout, no state.
+    #[inline]
+    pub fn lookup(&mut self, now: u64, zone: Zone, tuple: &Tuple) -> Option<View<'_>> {
+        self.renew();
+        let shared = &*self.worker.shared;
+        let key = tuple.key(zone);
+        let hit = shared.table.lookup(&self.worker.local, shared.table.hash(&key), &key)?;
+        if Word::unpack(hit.word).left(now as u32) <= 0 {
+            return None;
+        }
+        let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
+        let generation = shared.table.generation(hit.index);
+        Some(View { shared, index: hit.index, generation, dir, confirmed: true })
+    }
+
+    /// The connection of this handle: one in the table, or one that this worker has not confirmed yet. `None` for a
+    /// stale, forged or foreign handle.
+    pub fn get(&mut self, handle: Handle) -> Option<View<'_>> {
+        self.renew();
+        let worker = &*self.worker;
+        let (index, generation) = (handle.index(), handle.generation());
+        let confirmed = worker.shared.table.get(&worker.local, index, generation).is_some();
+        let mine = || worker.pending[..worker.pendings].iter().any(|pending| pending.handle == handle);
+        if !confirmed && (handle.is_none() || !mine()) {
+            return None;
+        }
+        Some(View { shared: &worker.shared, index, generation, dir: Direction::Original, confirmed })
+    }
+}
+
+impl<'s> View<'s> {
+    fn conn(&self) -> &'s Conn {
+        self.shared.table.entry(self.index)
+    }
+
+    /// The connection's name outside the section.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.index, self.generation)
+    }
+
+    /// The direction in which the tuple that was looked up goes; original if it was found by its handle.
+    pub fn direction(&self) -> Direction {
+        self.dir
+    }
+
+    /// Its mark.
+    pub fn mark(&self) -> u32 {
+        self.conn().mark()
+    }
+
+    /// Sets its mark. Verdicts of later packets carry it.
+    pub fn set_mark(&self, mark: u32) {
+        self.conn().set_mark(mark);
+    }
+
+    /// The host area: `Config::user_data` / 8 words, 0 when the connection begins, the host's alone. Atomic because
+    /// several workers may meet the same connection; the order between words is the host's business.
+    pub fn user_data(&self) -> &'s [AtomicU64] {
+        self.shared.user_data(self.index)
+    }
+
+    /// A copy as of `now`. `None` if the connection has died meanwhile.
+    pub fn copy(&self, now: u64) -> Option<Connection> {
+        let word = self.conn().word_acquire();
+        let alive = !self.confirmed || is_live(word);
+        alive.then(|| self.shared.copy(self.index, Word::unpack(word), self.confirmed, now))
+    }
+}

@@ -1,0 +1,301 @@
+//! L4: what the workers of one table share.
+
+use std::sync::Arc;
+
+use crate::config::{Config, ConfigError, HugePages};
+use crate::conn::{Conn, Context, Nat6, Record, Word};
+use crate::connection::{Connection, Counters, Tracked};
+use crate::hash::TupleHash;
+use crate::limit::Limit;
+use crate::memory::{Array, Huge, NoMemory, Options, Zeroed};
+use crate::packet::Handle;
+use crate::proto::{gre, tcp};
+use crate::reap::Sweep;
+use crate::stats::Block;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::table::{self, Geometry};
+use crate::timeout::Tunables;
+use crate::tuple::{Direction, Tuple, protocol};
+
+/// Packets and bytes of a connection: original packets, original bytes, reply packets, reply bytes.
+#[repr(C, align(32))]
+#[derive(Default)]
+pub(crate) struct Account([AtomicU64; 4]);
+
+// SAFETY: an array of integer atomics: zero is valid and is the default, nothing to drop.
+unsafe impl Zeroed for Account {}
+// SAFETY: all fields are integer atomics or arrays of them: zero is valid and is the default, nothing to drop.
+unsafe impl Zeroed for Conn {}
+// SAFETY: as above.
+unsafe impl Zeroed for Nat6 {}
+// SAFETY: as above.
+unsafe impl Zeroed for Block {}
+// SAFETY: as above.
+unsafe impl Zeroed for Seat {}
+
+impl Account {
+    #[inline]
+    pub fn count(&self, dir: Direction, packets: u64, bytes: u64) {
+        let at = dir as usize * 2;
+        self.0[at].fetch_add(packets, Ordering::Relaxed);
+        self.0[at + 1].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn read(&self) -> [Counters; 2] {
+        let [op, ob, rp, rb] = std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
+        [Counters { packets: op, bytes: ob }, Counters { packets: rp, bytes: rb }]
+    }
+
+    pub fn clear(&self) {
+        for counter in &self.0 {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Arrays beside the slab, indexed like it, reserved only where the configuration asks for them.
+pub(crate) struct Side {
+    pub acct: Option<Array<Account>>,
+    /// Milliseconds at which a connection was confirmed.
+    pub start: Option<Array<AtomicU64>>,
+    /// Host areas: `user_words` each.
+    pub user: Option<Array<AtomicU64>>,
+    pub user_words: usize,
+}
+
+/// A worker's place: whether it is taken, and what its worker lets others see.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub(crate) struct Seat {
+    pub taken: AtomicU32,
+    /// Permits its worker keeps.
+    pub kept: AtomicU32,
+}
+
+/// Tunables that may change while packets flow. Workers keep a copy and look once a burst whether it is current.
+pub(crate) struct Tuning {
+    /// Release when raised, Acquire when read: whoever sees the new version sees the values.
+    version: AtomicU32,
+    values: Array<AtomicU32>,
+}
+
+impl Tuning {
+    fn new(tunables: &Tunables, options: Options) -> Result<Self, NoMemory> {
+        let values = Array::new(Tunables::NAMES.len(), options)?;
+        let tuning = Self { version: AtomicU32::new(0), values };
+        let mut copy = *tunables;
+        for (place, value) in tuning.values.iter().enumerate() {
+            value.store(*copy.slot(place), Ordering::Relaxed);
+        }
+        Ok(tuning)
+    }
+
+    #[inline]
+    pub fn version(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub fn read(&self) -> Tunables {
+        let mut tunables = Tunables::default();
+        for (place, value) in self.values.iter().enumerate() {
+            *tunables.slot(place) = value.load(Ordering::Relaxed);
+        }
+        tunables
+    }
+
+    pub fn set(&self, name: &str, value: u32) -> Result<(), ConfigError> {
+        self.read().set(name, value)?;
+        self.values[Tunables::place(name)?].store(value, Ordering::Relaxed);
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+}
+
+pub(crate) struct Shared {
+    pub config: Config,
+    pub table: table::Table<Conn>,
+    pub side: Side,
+    pub limit: Limit,
+    pub tuning: Tuning,
+    pub sweep: Sweep,
+    /// One for each worker and, last, one for calls without a worker.
+    pub blocks: Array<Block>,
+    pub seats: Array<Seat>,
+}
+
+fn options(config: &Config) -> Options {
+    let huge = match config.huge_pages {
+        HugePages::Never => Huge::None,
+        HugePages::Transparent => Huge::Madvise,
+        HugePages::Reserved => Huge::Hugetlb,
+    };
+    Options { huge, prefault: config.prefault }
+}
+
+/// Entries beyond `max`, for those that wait for the epoch.
+fn slack(max: u32) -> u32 {
+    max / 32 + 4096
+}
+
+fn geometry(config: &Config) -> Geometry {
+    let buckets = config.buckets();
+    Geometry {
+        entries: config.max + slack(config.max),
+        overflow: Geometry::default_overflow(buckets),
+        buckets,
+        workers: config.workers,
+        // Tags come from fixed bits above the least `hashsize`, so that growing never changes them.
+        tag_shift: 8,
+    }
+}
+
+impl Config {
+    /// Exactly the bytes that a table of this configuration reserves (a few kilobytes of bookkeeping apart).
+    pub fn memory(&self) -> Result<u64, ConfigError> {
+        self.check()?;
+        let (geometry, options) = (geometry(self), options(self));
+        let entries = geometry.entries as usize;
+        let mut bytes = table::Table::<Conn>::memory(&geometry, options).ok_or(OUT_OF_RANGE)?;
+        bytes += Array::<AtomicU32>::bytes(entries, options);
+        bytes += Array::<AtomicU32>::bytes(Tunables::NAMES.len(), options);
+        bytes += Array::<Block>::bytes(self.workers as usize + 1, options);
+        bytes += Array::<Seat>::bytes(self.workers as usize, options);
+        if self.acct {
+            bytes += Array::<Account>::bytes(entries, options);
+        }
+        if self.timestamp {
+            bytes += Array::<AtomicU64>::bytes(entries, options);
+        }
+        if self.nat6 {
+            bytes += Array::<Nat6>::bytes(entries, options);
+        }
+        if self.user_data != 0 {
+            bytes += Array::<AtomicU64>::bytes(entries * self.user_data as usize / 8, options);
+        }
+        Ok(bytes)
+    }
+}
+
+/// `check` refuses what the table would.
+const OUT_OF_RANGE: ConfigError = ConfigError::Range { name: "max", value: 0, least: 64, most: 1 << 28 };
+
+impl From<table::Error> for ConfigError {
+    fn from(error: table::Error) -> Self {
+        match error {
+            table::Error::Memory(error) => error.into(),
+            table::Error::Geometry | table::Error::Worker => OUT_OF_RANGE,
+        }
+    }
+}
+
+impl From<NoMemory> for ConfigError {
+    fn from(error: NoMemory) -> Self {
+        let why = std::io::Error::from_raw_os_error(error.errno).to_string();
+        Self::Memory { bytes: error.bytes, why }
+    }
+}
+
+impl Shared {
+    pub fn new(config: Config) -> Result<Arc<Self>, ConfigError> {
+        config.check()?;
+        let (geometry, options) = (geometry(&config), options(&config));
+        let entries = geometry.entries as usize;
+        let nat6 = config.nat6.then(|| Array::new(entries, options)).transpose()?;
+        let context = Context { hash: TupleHash::new(config.hash_key), nat6 };
+        let user_words = config.user_data as usize / 8;
+        let side = Side {
+            acct: config.acct.then(|| Array::new(entries, options)).transpose()?,
+            start: config.timestamp.then(|| Array::new(entries, options)).transpose()?,
+            user: (user_words != 0).then(|| Array::new(entries * user_words, options)).transpose()?,
+            user_words,
+        };
+        Ok(Arc::new(Self {
+            table: table::Table::new(geometry, context, options)?,
+            side,
+            limit: Limit::new(config.max),
+            tuning: Tuning::new(&config.tunables, options)?,
+            sweep: Sweep::new(entries, options)?,
+            blocks: Array::new(config.workers as usize + 1, options)?,
+            seats: Array::new(config.workers as usize, options)?,
+            config,
+        }))
+    }
+
+    /// The counters of calls without a worker.
+    pub fn control_block(&self) -> &Block {
+        &self.blocks[self.config.workers as usize]
+    }
+
+    /// Connections there are, unconfirmed ones included.
+    pub fn count(&self) -> u32 {
+        let kept: u32 = self.seats.iter().map(|seat| seat.kept.load(Ordering::Relaxed)).sum();
+        self.limit.granted().saturating_sub(kept)
+    }
+
+    #[inline]
+    pub fn account(&self, index: u32) -> Option<&Account> {
+        self.side.acct.as_ref().map(|all| &all[index as usize])
+    }
+
+    /// The host area of a connection; empty where none was configured.
+    pub fn user_data(&self, index: u32) -> &[AtomicU64] {
+        let words = self.side.user_words;
+        match &self.side.user {
+            Some(all) => &all[index as usize * words..][..words],
+            None => &[],
+        }
+    }
+
+    /// The tracker's record as one writer left it; `None` if writers kept interfering.
+    fn settled_record(&self, conn: &Conn) -> Option<Record> {
+        for _ in 0..64 {
+            // Acquire: pairs with the writer's Release when it leaves, so that its words are seen.
+            let before = conn.version.load(Ordering::Acquire);
+            if before & 1 == 0 {
+                let record = conn.load_record();
+                // The words must be read before the version is read again.
+                fence(Ordering::Acquire);
+                if conn.version.load(Ordering::Relaxed) == before {
+                    return Some(record);
+                }
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+
+    /// A copy of a connection whose word was read as `word`. The caller keeps the connection from being freed: it is
+    /// pinned, or owns the connection.
+    pub fn copy(&self, index: u32, word: Word, confirmed: bool, now: u64) -> Connection {
+        let conn = self.table.entry(index);
+        let [original, reply] =
+            [Direction::Original, Direction::Reply].map(|dir| conn.key_of(self.table.context(), index, dir));
+        let tracked = match original.l4() {
+            protocol::TCP => {
+                let record = self.settled_record(conn).map(|words| tcp::Record::unpack(&words));
+                Tracked::Tcp(tcp::State::from_u8(word.state).unwrap_or(tcp::State::None), record)
+            }
+            protocol::GRE => {
+                let gre::Record { timeout, stream_timeout } = gre::Record::unpack(&conn.load_record());
+                Tracked::Gre(timeout, stream_timeout)
+            }
+            _ => Tracked::None,
+        };
+        let timeout_ms = if confirmed { word.left(now as u32).max(0) as u32 } else { word.time };
+        let confirmed_bit = if confirmed { crate::conn::status::CONFIRMED } else { 0 };
+        let start = self.side.start.as_ref().map(|all| all[index as usize].load(Ordering::Relaxed));
+        Connection {
+            handle: Handle::new(index, self.table.generation(index)),
+            original: Tuple::from_key(&original),
+            reply: Tuple::from_key(&reply),
+            zone_orig: original.zone(),
+            zone_reply: reply.zone(),
+            status: word.status() | confirmed_bit,
+            tracked,
+            timeout_ms,
+            mark: conn.mark(),
+            counters: self.account(index).map(Account::read),
+            delta_time: start.map(|start| now.saturating_sub(start) / 1000),
+        }
+    }
+}

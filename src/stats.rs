@@ -1,0 +1,97 @@
+//! L4: what happened, counted. Each worker counts in a line of its own; reading adds them up.
+
+use crate::memory::Array;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($( $(#[doc = $doc:literal])+ $name:ident, $variant:ident; )+) => {
+        #[derive(Clone, Copy)]
+        pub(crate) enum Stat { $($variant,)+ }
+
+        /// The counters of a table, added up over its workers. The first ten are those of `conntrack -S`.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats { $( $(#[doc = $doc])+ pub $name: u64, )+ }
+
+        impl Stats {
+            /// Name and value of every counter.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),+].into_iter()
+            }
+
+            fn from_sums(sums: &[u64; COUNTERS]) -> Self {
+                Self { $($name: sums[Stat::$variant as usize],)+ }
+            }
+        }
+
+        const COUNTERS: usize = [$(stringify!($name)),+].len();
+    };
+}
+
+counters! {
+    /// Packets that found a connection.
+    found, Found;
+    /// Packets judged INVALID.
+    invalid, Invalid;
+    /// Connections confirmed.
+    insert, Insert;
+    /// Connections that could not be confirmed because of a clash; their packet was dropped.
+    insert_failed, InsertFailed;
+    /// Packets dropped because the table was full or a connection could not be confirmed.
+    drop, Drop;
+    /// Connections evicted to make room.
+    early_drop, EarlyDrop;
+    /// Packets whose headers, checksum or inner packet were no good (also counted as invalid).
+    error, Error;
+    /// Lookups done again because the connection they had found was gone.
+    search_restart, SearchRestart;
+    /// Clashes resolved by adopting the connection that was there first.
+    clash_resolve, ClashResolve;
+    /// Inserts refused because a chain was too long.
+    chaintoolong, ChainTooLong;
+    /// Packets let through with their connection without changing it.
+    ignored, Ignored;
+    /// Packets judged by their connection's state alone because its record was being written.
+    busy, Busy;
+    /// Connections that ended by their timeout.
+    expired, Expired;
+    /// Connections deleted, flushed, or ended by a packet.
+    deleted, Deleted;
+    /// New connections let go without being confirmed.
+    not_confirmed, NotConfirmed;
+    /// Packets dropped because all freed entries wait for a worker that stands still.
+    reclaim_stalled, ReclaimStalled;
+    /// Sweeps by the reaper that took longer than a day.
+    late_sweep, LateSweep;
+}
+
+/// One worker's counters, on cache lines of their own.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Block([AtomicU64; COUNTERS]);
+
+impl Block {
+    /// Adds to a counter of the caller's own block: nobody else writes it, so no RMW is needed.
+    #[inline]
+    pub fn add(&self, stat: Stat, n: u64) {
+        let counter = &self.0[stat as usize];
+        counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Adds to a counter of a block that several threads share.
+    pub fn add_shared(&self, stat: Stat, n: u64) {
+        self.0[stat as usize].fetch_add(n, Relaxed);
+    }
+}
+
+impl Stats {
+    pub(crate) fn sum(blocks: &Array<Block>) -> Self {
+        let mut sums = [0u64; COUNTERS];
+        for block in blocks.iter() {
+            for (sum, counter) in sums.iter_mut().zip(&block.0) {
+                *sum = sum.wrapping_add(counter.load(Relaxed));
+            }
+        }
+        Self::from_sums(&sums)
+    }
+}

@@ -1,0 +1,497 @@
+//! L4: THE PATH. A burst of packets in, a verdict for each out.
+//!
+//! 1. `read`: headers to a key and its hash; the bucket's line is asked for.
+//! 2. The table looks all keys up in stages; the records of what it found are asked for.
+//! 3. `judge`, packet by packet in order: `find` the connection, then `further` or `first`.
+//!
+//! Packets are judged in order. A further packet in the original direction of a connection that this burst has just
+//! created joins it (NEW). A packet in its reply direction is NEW of its own, as in the kernel: a real reply cannot
+//! exist before the request has left, and a spoofed request must not turn an outsider's packet into ESTABLISHED.
+
+use crate::conn::{Record, Word, status};
+use crate::memory::prefetch;
+use crate::packet::{CtState, Handle, Hook, MAX_BURST, Packet, Verdict, packet_flag};
+use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, tcp, udp};
+use crate::reason::Reason;
+use crate::scratch::{Lane, Scratch, Task};
+use crate::stats::Stat;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::table::{Hit, is_live};
+use crate::tuple::{Direction, Key, Tuple};
+use crate::wire::{self, Checksum, Headers, L4};
+use crate::worker::{Pending, Worker};
+
+/// Tries to enter a record that another worker is writing, and to change a word that others are changing.
+const TRIES: usize = 64;
+
+/// Workers' clocks may differ by so many milliseconds: a refresh that shortens by less is an older clock's.
+const SKEW: u32 = 1000;
+
+/// Why a packet needs no connection: its verdict's state and reason.
+type Aside = (CtState, Reason);
+
+/// The connection of a packet.
+enum Found {
+    Live(Hit),
+    /// Created earlier in this burst; its place in `pending`.
+    Pending(usize),
+    Nothing,
+}
+
+impl Worker {
+    /// Judges a burst of up to [`MAX_BURST`] packets at `now` (milliseconds of any monotonic clock), in order. Returns
+    /// how many were judged: the least of the packets, the room for verdicts, and [`MAX_BURST`].
+    ///
+    /// Connections that the burst opens are unconfirmed: [`Worker::confirm`] puts them into the table, and the next
+    /// `track` lets go what was not confirmed. No allocation, no system call, no waiting; the work is bounded.
+    pub fn track(&mut self, now: u64, packets: &[Packet<'_>], verdicts: &mut [Verdict]) -> usize {
+        self.begin();
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        let n = packets.len().min(verdicts.len()).min(MAX_BURST);
+        let mut lanes = 0;
+        for (i, packet) in packets[..n].iter().enumerate() {
+            match self.read(packet, &mut scratch, lanes) {
+                Ok(()) => {
+                    scratch.lanes[lanes].packet = i;
+                    lanes += 1;
+                }
+                Err(aside) => verdicts[i] = self.aside(aside),
+            }
+        }
+        let (keys, hashes) = (&scratch.keys[..lanes], &scratch.hashes[..lanes]);
+        self.shared.table.lookup_burst(&self.local, hashes, keys, &mut scratch.hits[..lanes]);
+        for hit in scratch.hits[..lanes].iter().flatten() {
+            prefetch(&self.shared.table.entry(hit.index).version);
+            if let Some(account) = self.shared.account(hit.index) {
+                prefetch(account);
+            }
+        }
+        for at in 0..lanes {
+            let i = scratch.lanes[at].packet;
+            verdicts[i] = self.judge(&scratch, at, now as u32);
+        }
+        self.scratch = Some(scratch);
+        self.publish();
+        n
+    }
+
+    fn aside(&self, (state, reason): Aside) -> Verdict {
+        match state {
+            CtState::Invalid => {
+                self.count(Stat::Invalid);
+                self.count(Stat::Error);
+            }
+            CtState::Drop => self.count(Stat::Drop),
+            _ => {}
+        }
+        Verdict::bare(state, reason)
+    }
+
+    fn invalid(&self, reason: Reason, excess: u32) -> Verdict {
+        self.count(Stat::Invalid);
+        Verdict { excess, ..Verdict::bare(CtState::Invalid, reason) }
+    }
+
+    /// Stage 1: what is to be looked up for this packet, or why nothing is.
+    #[inline]
+    fn read(&self, packet: &Packet<'_>, scratch: &mut Scratch, at: usize) -> Result<(), Aside> {
+        if packet.flags & packet_flag::NOTRACK != 0 {
+            return Err((CtState::Untracked, Reason::NoTrack));
+        }
+        let invalid = |reason| (CtState::Invalid, reason);
+        let bytes = packet.bytes();
+        let headers = wire::parse(bytes, packet.wire_len()).map_err(invalid)?;
+        if headers.l4 == L4::Fragment {
+            return Err((CtState::Fragment, Reason::Fragment));
+        }
+        let verify = self.tunables.checksum != 0
+            && packet.hook == Hook::Prerouting
+            && packet.flags & packet_flag::CHECKSUM_OK == 0;
+        if verify && wire::checksum(bytes, &headers) == Checksum::Bad {
+            return Err(invalid(Reason::Checksum));
+        }
+        let zones = [packet.zone_orig, packet.zone_reply];
+        let (task, key) = task_of(bytes, &headers, packet.zone_orig)?;
+        let hash = self.shared.table.hash(&key);
+        self.shared.table.prefetch(hash);
+        scratch.lanes[at] = Lane { packet: 0, task, zones, headers };
+        scratch.keys[at] = key;
+        scratch.hashes[at] = hash;
+        Ok(())
+    }
+
+    /// Stage 3, of one packet.
+    fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32) -> Verdict {
+        let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
+        let found = self.find(lane, key, hash, scratch.hits[at], tick);
+        match (found, lane.task) {
+            (Found::Live(hit), Task::Error) => self.related(lane, key, hit),
+            (Found::Live(hit), _) => {
+                self.count(Stat::Found);
+                let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
+                match self.further(lane, hit.index, dir, None, tick) {
+                    Some(verdict) => verdict,
+                    None => {
+                        self.end(hit.index);
+                        self.first(lane, key, hash, tick)
+                    }
+                }
+            }
+            (Found::Pending(slot), Task::Track) => {
+                let index = self.pending[slot].handle.index();
+                match self.further(lane, index, Direction::Original, Some(slot), tick) {
+                    Some(verdict) => verdict,
+                    None => {
+                        self.release(slot);
+                        self.first(lane, key, hash, tick)
+                    }
+                }
+            }
+            (_, Task::Error) => self.aside((CtState::Invalid, Reason::IcmpNoFlow)),
+            (_, Task::Answer) => self.invalid(Reason::IcmpUnsolicited, 0),
+            (Found::Nothing, Task::Track) => self.first(lane, key, hash, tick),
+        }
+    }
+
+    /// The connection of a packet as it is now: one that expired is ended on the way, one that died since the burst
+    /// was looked up (perhaps by this very burst) is looked up again.
+    fn find(&mut self, lane: &Lane, key: &Key, hash: u64, hit: Option<Hit>, tick: u32) -> Found {
+        let mut hit = self.settle(lane, key, hit);
+        for _ in 0..4 {
+            let Some(seen) = hit else { break };
+            let word = self.shared.table.entry(seen.index).word_acquire();
+            if is_live(word) {
+                if Word::unpack(word).left(tick) > 0 {
+                    return Found::Live(seen);
+                }
+                self.expire(seen.index, word);
+            } else {
+                self.count(Stat::SearchRestart);
+            }
+            let again = self.shared.table.lookup(&self.local, hash, key);
+            hit = self.settle(lane, key, again);
+        }
+        if lane.task == Task::Track {
+            for (slot, pending) in self.pending[..self.pendings].iter().enumerate() {
+                if pending.hash == hash && !pending.handle.is_none() {
+                    let index = pending.handle.index();
+                    let conn = self.shared.table.entry(index);
+                    let original = conn.key_of(self.shared.table.context(), index, Direction::Original);
+                    if original == *key && conn.zone_reply() == lane.zone(Direction::Reply) {
+                        return Found::Pending(slot);
+                    }
+                }
+            }
+        }
+        Found::Nothing
+    }
+
+    /// Where a packet's zones differ by direction, a connection must match it in the zone of its own direction there.
+    #[inline]
+    fn settle(&self, lane: &Lane, key: &Key, hit: Option<Hit>) -> Option<Hit> {
+        let [original, reply] = lane.zones;
+        if original == reply {
+            return hit;
+        }
+        hit.filter(|hit| hit.dir == 0).or_else(|| {
+            let key = key.with_zone(reply);
+            self.shared
+                .table
+                .lookup(&self.local, self.shared.table.hash(&key), &key)
+                .filter(|hit| hit.dir == 1)
+        })
+    }
+
+    /// An ICMP error about a connection. It is not counted, refreshes nothing, and is no reply.
+    fn related(&self, lane: &Lane, key: &Key, hit: Hit) -> Verdict {
+        // Who sent the packet that failed must be who is told.
+        if Key::new(&lane.headers.dst, &lane.headers.dst, 0).dst != key.dst {
+            return self.aside((CtState::Invalid, Reason::IcmpOuterDestination));
+        }
+        let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
+        let word = Word::unpack(self.shared.table.entry(hit.index).word_acquire());
+        Verdict { state: CtState::Related, ..self.verdict(hit.index, word, dir, None) }
+    }
+
+    /// A further packet of a connection. `slot`: its place in `pending`, if it is unconfirmed. `None`: the connection is
+    /// over, and the packet opens a new one.
+    fn further(
+        &mut self,
+        lane: &Lane,
+        index: u32,
+        dir: Direction,
+        slot: Option<usize>,
+        tick: u32,
+    ) -> Option<Verdict> {
+        let conn = self.shared.table.entry(index);
+        let before = Word::unpack(conn.word_acquire());
+        let (replied, assured) = (before.has(status::SEEN_REPLY), before.has(status::ASSURED));
+        let private = slot.is_some();
+        let t = &self.tunables;
+        let (step, word) = match &lane.headers.l4 {
+            L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick),
+            other => {
+                let step = match other {
+                    L4::Udp { .. } | L4::UdpLite { .. } => {
+                        udp::step(udp::Record::unpack(&conn.load_record()), tick, replied, assured, t)
+                    }
+                    L4::Icmp { .. } => icmp::step(false, t),
+                    L4::Icmpv6 { .. } => icmp::step(true, t),
+                    L4::Gre { .. } => gre::step(gre::Record::unpack(&conn.load_record()), replied),
+                    _ => generic::step(t),
+                };
+                (step, self.commit(index, &step, dir, private, tick, false))
+            }
+        };
+        match step.outcome {
+            Outcome::Accept => self.count_packet(index, dir, &lane.headers),
+            Outcome::Ignore => self.count(Stat::Ignored),
+            Outcome::Invalid => return Some(self.invalid(step.reason, step.excess)),
+            Outcome::Reopen => return None,
+        }
+        let state = match dir {
+            Direction::Original if replied => CtState::Established,
+            Direction::Original if before.has(status::EXPECTED) => CtState::Related,
+            Direction::Original => CtState::New,
+            Direction::Reply => CtState::Established,
+        };
+        let mut verdict = self.verdict(index, word, dir, slot);
+        (verdict.state, verdict.reason, verdict.excess) = (state, step.reason, step.excess);
+        if step.destroy {
+            match slot {
+                Some(slot) => self.release(slot),
+                None => self.end(index),
+            }
+        }
+        Some(verdict)
+    }
+
+    /// A TCP segment of a connection: judged and committed inside the record's odd section.
+    fn tcp(
+        &self,
+        index: u32,
+        dir: Direction,
+        segment: &wire::tcp::Segment,
+        private: bool,
+        tick: u32,
+    ) -> (Step, Word) {
+        let conn = self.shared.table.entry(index);
+        for _ in 0..TRIES {
+            let version = conn.version.load(Relaxed);
+            // Acquire: pairs with the Release below; the words of the last writer are seen.
+            if version & 1 == 0
+                && conn.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok()
+            {
+                let word = Word::unpack(conn.word_acquire());
+                let mut record = tcp::Record::unpack(&conn.load_record());
+                if word.liberal() {
+                    for end in &mut record.ends {
+                        end.flags |= tcp::flags::LIBERAL;
+                    }
+                }
+                let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
+                let seen =
+                    tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
+                let step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
+                conn.store_record(&record.pack());
+                // The word changes with the record, before anybody can read the record as settled. Where the connection
+                // has died meanwhile there is nothing to change: the packet came just before its end.
+                let word = self.commit(index, &step, dir, private, tick, false);
+                conn.version.store(version + 2, Release);
+                return (step, word);
+            }
+            std::hint::spin_loop();
+        }
+        // Another worker is in the middle of this record, perhaps for long. This packet is let through by the
+        // connection's state; as its window is then not known, windows are not judged from now on.
+        self.count(Stat::Busy);
+        let word = Word::unpack(conn.word_acquire());
+        let step =
+            Step { state: word.state, timeout: Timeout::Keep, reason: Reason::Busy, ..Step::refresh(0) };
+        (step, self.commit(index, &step, dir, private, tick, true))
+    }
+
+    /// Writes a step into the connection's word; returns the word as it then is. Nothing is written if the connection
+    /// has died meanwhile: the packet came just before its end.
+    pub(crate) fn commit(
+        &self,
+        index: u32,
+        step: &Step,
+        dir: Direction,
+        private: bool,
+        tick: u32,
+        liberal: bool,
+    ) -> Word {
+        let conn = self.shared.table.entry(index);
+        let mut old = conn.word_acquire();
+        for _ in 0..TRIES {
+            let before = Word::unpack(old);
+            if !private && !is_live(old) {
+                return before;
+            }
+            let mut after = before;
+            if dir == Direction::Reply && matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
+                after.set(status::SEEN_REPLY);
+            }
+            if step.outcome == Outcome::Accept {
+                if step.reason != Reason::Busy {
+                    after.state = step.state;
+                }
+                if step.assure {
+                    after.set(status::ASSURED);
+                }
+            }
+            if liberal {
+                after.set_liberal();
+            }
+            after.time = new_time(before, step.timeout, private, tick);
+            let new = after.pack();
+            if new == old {
+                return after;
+            }
+            match conn.swap_word(old, new) {
+                Ok(()) => {
+                    if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
+                        self.shared.sweep.shorten(index, after.time);
+                    }
+                    return after;
+                }
+                Err(now) => old = now,
+            }
+        }
+        // Sixty-four others changed it in a row: what this packet adds is no news.
+        self.count(Stat::Busy);
+        Word::unpack(old)
+    }
+
+    /// A packet without a connection: it may open one.
+    fn first(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32) -> Verdict {
+        let t = &self.tunables;
+        let (record, step): (Record, Step) = match &lane.headers.l4 {
+            L4::Tcp(segment) => match tcp::open(segment, t) {
+                Ok((record, step)) => (record.pack(), step),
+                Err((reason, excess)) => return self.invalid(reason, excess),
+            },
+            L4::Udp { .. } | L4::UdpLite { .. } => {
+                let (record, step) = udp::open(tick, t);
+                (record.pack(), step)
+            }
+            L4::Gre { .. } => {
+                let (record, step) = gre::open(t);
+                (record.pack(), step)
+            }
+            L4::Icmp { .. } => (Record::default(), icmp::step(false, t)),
+            L4::Icmpv6 { .. } => (Record::default(), icmp::step(true, t)),
+            _ => (Record::default(), generic::step(t)),
+        };
+        let limit = &self.shared.limit;
+        if !self.permits.spend(limit) && !self.early_drop(hash) {
+            return self.aside((CtState::Drop, Reason::TableFull));
+        }
+        let Some(index) = self.shared.table.alloc(&mut self.local) else {
+            self.permits.regain(&self.shared.limit);
+            self.count(Stat::ReclaimStalled);
+            return self.aside((CtState::Drop, Reason::ReclaimStalled));
+        };
+        let conn = self.shared.table.entry(index);
+        conn.init(key, lane.zone(Direction::Reply), 0, &record);
+        let mut word = Word::fresh(conn.word_acquire());
+        word.state = step.state;
+        word.time = new_time(word, step.timeout, true, tick);
+        conn.set_private_word(word.pack());
+        if let Some(account) = self.shared.account(index) {
+            account.clear();
+        }
+        for word in self.shared.user_data(index) {
+            word.store(0, Relaxed);
+        }
+        self.count_packet(index, Direction::Original, &lane.headers);
+        let slot = self.pendings;
+        self.pendings += 1;
+        let handle = Handle::new(index, self.shared.table.generation(index));
+        self.pending[slot] = Pending { handle, hash };
+        let mut verdict = self.verdict(index, word, Direction::Original, Some(slot));
+        (verdict.state, verdict.reason, verdict.excess) = (CtState::New, step.reason, step.excess);
+        verdict
+    }
+
+    #[inline]
+    fn count_packet(&self, index: u32, dir: Direction, headers: &Headers) {
+        if self.tunables.acct != 0
+            && let Some(account) = self.shared.account(index)
+        {
+            account.count(dir, 1, headers.len.into());
+        }
+    }
+
+    /// A verdict about this connection, NEW unless the caller knows better.
+    #[inline]
+    pub(crate) fn verdict(&self, index: u32, word: Word, dir: Direction, slot: Option<usize>) -> Verdict {
+        let confirmed = if slot.is_none() { status::CONFIRMED } else { 0 };
+        Verdict {
+            conn: Handle::new(index, self.shared.table.generation(index)),
+            mark: self.shared.table.entry(index).mark(),
+            status: word.status() | confirmed,
+            reason: Reason::None,
+            state: CtState::New,
+            dir,
+            unconfirmed: slot.is_some(),
+            proto_state: word.state,
+            excess: 0,
+            pending: slot.map_or(0, |slot| slot as u32 + 1),
+            reserved: 0,
+        }
+    }
+}
+
+/// What the word's time becomes. While unconfirmed it is the timeout itself; it becomes a tick at `confirm`.
+#[inline]
+fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32) -> u32 {
+    let fixed = before.has(status::FIXED_TIMEOUT);
+    match timeout {
+        _ if fixed => before.time,
+        Timeout::Keep => before.time,
+        Timeout::Set(seconds) if private => seconds * 1000,
+        Timeout::AtMost(seconds) if private => before.time.min(seconds * 1000),
+        Timeout::Set(seconds) => {
+            let new = tick.wrapping_add(seconds * 1000);
+            let shorter_by = before.time.wrapping_sub(new);
+            if (1..=SKEW).contains(&shorter_by) { before.time } else { new }
+        }
+        Timeout::AtMost(seconds) => {
+            let most = seconds * 1000;
+            if before.left(tick) > most as i32 { tick.wrapping_add(most) } else { before.time }
+        }
+    }
+}
+
+/// The lookup that a packet asks for.
+#[inline]
+fn task_of(bytes: &[u8], headers: &Headers, zone: u16) -> Result<(Task, Key), Aside> {
+    let class = match headers.l4 {
+        L4::Icmp { kind, .. } => icmp::kind_v4(kind),
+        L4::Icmpv6 { kind, .. } => icmp::kind_v6(kind),
+        _ => return Ok((Task::Track, Tuple::of(headers).key(zone))),
+    };
+    match class {
+        icmp::Kind::Query => Ok((Task::Track, Tuple::of(headers).key(zone))),
+        icmp::Kind::Answer => Ok((Task::Answer, Tuple::of(headers).key(zone))),
+        icmp::Kind::Error => Ok((Task::Error, error_key(bytes, headers, zone)?)),
+        icmp::Kind::Redirect => {
+            // Only a router on the link may redirect (RFC 4861, section 8.1).
+            let link_local = headers.src[0] == 0xfe && headers.src[1] & 0xc0 == 0x80;
+            if !link_local || headers.hop_limit != 255 {
+                return Err((CtState::Invalid, Reason::IcmpRedirect));
+            }
+            Ok((Task::Error, error_key(bytes, headers, zone)?))
+        }
+        icmp::Kind::Neighbour => Err((CtState::Untracked, Reason::IcmpNeighbour)),
+        icmp::Kind::Unusable(reason) => Err((CtState::Invalid, reason)),
+    }
+}
+
+/// The key of the packet that would answer the one inside an ICMP error: what the error's connection is found by.
+fn error_key(bytes: &[u8], headers: &Headers, zone: u16) -> Result<Key, Aside> {
+    let inner = wire::inner(bytes, headers).map_err(|reason| (CtState::Invalid, reason))?;
+    Ok(Tuple::of_inner(&inner).key(zone).inverse(zone))
+}
