@@ -149,7 +149,10 @@ impl Worker {
         }
         self.count(Stat::ClashResolve);
         let dir = if same { Direction::Original } else { Direction::Reply };
-        if let (Some(from), Some(to)) = (self.shared.account(loser), self.shared.account(winner.index)) {
+        let counted = table.entry(loser).counted() && table.entry(winner.index).counted();
+        if let (true, Some(from), Some(to)) =
+            (counted, self.shared.account(loser), self.shared.account(winner.index))
+        {
             for counters in from.read() {
                 to.count(dir, counters.packets, counters.bytes);
             }

@@ -140,8 +140,10 @@ impl Word {
     }
 }
 
-/// Flags in `extra`, above the reply zone.
+/// Flags in `extra`, above the reply zone: the reply tuple is not the inverse of the original one.
 const TRANSLATED: u32 = 1 << 16;
+/// Accounting was on when the connection began.
+const COUNTED: u32 = 1 << 17;
 
 /// The words of a tracker's record.
 pub(crate) type Record = [u64; 7];
@@ -154,7 +156,7 @@ pub(crate) struct Conn {
     generation: AtomicU32,
     mark: AtomicU32,
     link: AtomicU32,
-    /// Reply zone (bits 0-15), `TRANSLATED`.
+    /// Reply zone (bits 0-15), `TRANSLATED`, `COUNTED`.
     extra: AtomicU32,
     /// Source of the original tuple. IPv4 takes the low half of the first word; where NAT changed the reply tuple, the
     /// high half holds the reply's source and the second word its ports. IPv6: in `Context::nat6`.
@@ -202,9 +204,9 @@ const LOW: u64 = 0xffff_ffff;
 
 impl Conn {
     /// Writes a fresh, private connection: everything but the table's own fields.
-    pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, record: &Record) {
+    pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, counted: bool, record: &Record) {
         self.mark.store(mark, Relaxed);
-        self.extra.store(zone_reply.into(), Relaxed);
+        self.extra.store(u32::from(zone_reply) | if counted { COUNTED } else { 0 }, Relaxed);
         store2(&self.src, key.src);
         store2(&self.dst, key.dst);
         self.meta.store(key.meta, Relaxed);
@@ -225,6 +227,12 @@ impl Conn {
     #[inline]
     pub fn zone_reply(&self) -> Zone {
         self.extra.load(Relaxed) as u16
+    }
+
+    /// Whether its packets are counted: as accounting was when it began, as in the kernel.
+    #[inline]
+    pub fn counted(&self) -> bool {
+        self.extra.load(Relaxed) & COUNTED != 0
     }
 
     #[inline]

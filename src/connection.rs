@@ -276,7 +276,10 @@ impl FromStr for Connection {
         let tracked = match l4 {
             protocol::TCP => {
                 let word = words.next("a TCP state")?;
-                let Some(state) = tcp::State::from_name(word) else { return fail("a TCP state", word) };
+                let mut states = (0..tcp::State::COUNT as u8).filter_map(tcp::State::from_u8);
+                let Some(state) = states.find(|state| state.as_str() == word) else {
+                    return fail("a TCP state", word);
+                };
                 Tracked::Tcp(state, None)
             }
             protocol::GRE => {

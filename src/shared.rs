@@ -294,7 +294,7 @@ impl Shared {
             tracked,
             timeout_ms,
             mark: conn.mark(),
-            counters: self.account(index).map(Account::read),
+            counters: self.account(index).filter(|_| conn.counted()).map(Account::read),
             delta_time: start.map(|start| now.saturating_sub(start) / 1000),
         }
     }

@@ -394,7 +394,7 @@ impl Worker {
             return self.aside((CtState::Drop, Reason::ReclaimStalled));
         };
         let conn = self.shared.table.entry(index);
-        conn.init(key, lane.zone(Direction::Reply), 0, &record);
+        conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, &record);
         let mut word = Word::fresh(conn.word_acquire());
         word.state = step.state;
         word.time = new_time(word, step.timeout, true, tick);
@@ -417,8 +417,8 @@ impl Worker {
 
     #[inline]
     fn count_packet(&self, index: u32, dir: Direction, headers: &Headers) {
-        if self.tunables.acct != 0
-            && let Some(account) = self.shared.account(index)
+        if let Some(account) = self.shared.account(index)
+            && self.shared.table.entry(index).counted()
         {
             account.count(dir, 1, headers.len.into());
         }
