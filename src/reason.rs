@@ -88,6 +88,33 @@ reasons! {
     /// The verdict was let go: its connection was never confirmed.
     NotConfirmed = 111, "not-confirmed";
 
+    /// TCP: a set of control bits that no segment may carry.
+    TcpFlags = 200, "tcp-flags";
+    /// TCP: a first packet that opens nothing (SYN/ACK, FIN or RST).
+    TcpNotOpening = 201, "tcp-not-opening";
+    /// TCP: a first packet in mid-stream, while `tcp_loose` is 0.
+    TcpMidstream = 202, "tcp-midstream";
+    /// TCP: this kind of segment cannot occur in this state and direction.
+    TcpState = 203, "tcp-state";
+    /// TCP: sequence number beyond the receiver's window; excess is how far beyond the last number allowed.
+    TcpSeqAbove = 204, "tcp-seq-above";
+    /// TCP: acknowledges (or selectively acknowledges) what was never sent; excess is by how much.
+    TcpAckAbove = 205, "tcp-ack-above";
+    /// TCP: RST below what the other end has acknowledged; excess is by how much.
+    TcpRstBelow = 206, "tcp-rst-below";
+    /// TCP: let through, but changes nothing in this state: the other end will answer it.
+    TcpStateIgnored = 220, "tcp-state-ignored";
+    /// TCP: data that ends beyond the window by less than a window is let through; excess is by how much, plus one.
+    TcpOvershoot = 221, "tcp-overshoot";
+    /// TCP: data acknowledged long ago; excess is by how much it ends below the lower bound.
+    TcpSeqBelow = 222, "tcp-seq-below";
+    /// TCP: an acknowledgement far too old; excess is how far below the lower bound.
+    TcpAckBelow = 223, "tcp-ack-below";
+    /// TCP: a SYN repeated before any answer: it refreshes nothing.
+    TcpSynAgain = 224, "tcp-syn-again";
+    /// TCP: the challenge ACK (RFC 5961) to an ignored SYN, not the last ACK.
+    TcpChallengeAck = 225, "tcp-challenge-ack";
+
     /// ICMP: a type that no tracker knows.
     IcmpType = 300, "icmp-type";
     /// ICMP: a reply, or another message that opens nothing, without a request.

@@ -49,3 +49,25 @@ pub struct Step {
     /// By how much a bound was broken, in the unit of that bound (TCP: sequence numbers); else 0.
     pub excess: u32,
 }
+
+impl Step {
+    /// The packet advances the connection to `state` and sets its timeout.
+    #[inline]
+    pub const fn accept(state: u8, timeout: u32) -> Self {
+        Self {
+            outcome: Outcome::Accept,
+            state,
+            timeout: Timeout::Set(timeout),
+            assure: false,
+            destroy: false,
+            reason: Reason::None,
+            excess: 0,
+        }
+    }
+
+    /// The packet has another outcome, for a reason, and leaves state and timeout as they are.
+    #[inline]
+    pub const fn other(outcome: Outcome, state: u8, reason: Reason, excess: u32) -> Self {
+        Self { outcome, state, timeout: Timeout::Keep, assure: false, destroy: false, reason, excess }
+    }
+}

@@ -7,7 +7,7 @@ Each cell starts a fresh flow, leads it to the state by the segments of a named 
 (so that a timeout that was set shows), sends one segment and notes what became of it.
 """
 import argparse, datetime, os, sys
-from rig import DEFAULTS, TIMEOUTS, Rig, packet
+from rig import DEFAULTS, FLAG, TIMEOUTS, Rig, packet
 
 WINDOW = 10000
 ISN = (1000000, 5000000)
@@ -23,6 +23,8 @@ PATHS = {
     "syn-recv-crossed": ">S <S >S.",
     "established": HANDSHAKE,
     "established-syn-ignored": HANDSHAKE + " >S+70000",
+    "established-syn-answered": HANDSHAKE + " >S+70000 <.",
+    "last-ack-syn-ignored": HANDSHAKE + " <F. >. >F. >S",
     "picked-up": ">.",
     "picked-up-replied": ">. <. >.",
     "fin-wait": HANDSHAKE + " >F.",
@@ -36,6 +38,7 @@ PATHS = {
     "time-wait-server": HANDSHAKE + " <F. >. >F. <.",
     "close": HANDSHAKE + " >R.",
     "close-server": HANDSHAKE + " <R.",
+    "close-data": HANDSHAKE + " >R. <.",
     "close-syn-recv": ">S <S. >R",
     "close-time-wait": HANDSHAKE + " >F. <. <F. >. <R",
 }
@@ -96,6 +99,16 @@ def main():
                     verdict, words = rig.inject(packet(s[0], port, s[1], s[2], s[3], WINDOW))
                     lines.append(" | ".join(x for x in ("cell %s %s %s %s" % (name, "><"[direction], kind, place), show(s),
                                                          verdict, rig.entry(port), words) if x))
+    for bits in range(256):
+        flags = "".join(name for name, bit in FLAG.items() if bits & bit) or "-"
+        verdicts = []
+        for path in ("", HANDSHAKE):
+            port, ends = port + 1, Ends()
+            for s in [ends.segment(x) for x in path.split()]:
+                rig.inject(packet(s[0], port, s[1], s[2], s[3], WINDOW))
+            verdict, words = rig.inject(packet(0, port, flags, ISN[0] + 1, ISN[1] + 1 if bits & 16 else 0, WINDOW))
+            verdicts.append(verdict + (" " + words if words else ""))
+        lines.append("flags 0x%02x %s | %s" % (bits, flags, " | ".join(verdicts)))
     with open(output, "w") as f:
         f.write("""\
 # What the TCP connection tracker of Linux %s does in every state with every kind of segment.
@@ -103,6 +116,7 @@ def main():
 #
 # path NAME SEGMENT...          how the state is reached from nothing, tcp_loose=1, other settings at their defaults
 # cell NAME DIRECTION KIND PLACE | SEGMENT | VERDICT | ENTRY | the kernel's words
+# flags BITS LETTERS | as a first packet | in ESTABLISHED, original direction
 #
 # SEGMENT is direction (> from the client), flags (. is ACK, - none), seq, ack; no payload, no options, window %d.
 # PLACE says how its numbers differ from what that end would send next.

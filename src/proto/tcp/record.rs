@@ -1,0 +1,189 @@
+//! What the tracker remembers of a connection, and its packed form.
+
+use super::kind::Kind;
+use crate::tuple::Direction;
+
+/// Bits of [`End::flags`], numbered as in the kernel's uapi (`IP_CT_TCP_FLAG_*`).
+pub mod flags {
+    /// This end offered window scaling.
+    pub const WINDOW_SCALE: u8 = 0x01;
+    /// This end permits SACK.
+    pub const SACK_PERMITTED: u8 = 0x02;
+    /// This end sent the first FIN.
+    pub const CLOSE_INITIATED: u8 = 0x04;
+    /// Out-of-window segments of this end are let through.
+    pub const LIBERAL: u8 = 0x08;
+    /// This end has sent data that is not acknowledged yet.
+    pub const DATA_UNACKNOWLEDGED: u8 = 0x10;
+    /// [`max_ack`](super::End::max_ack) holds something.
+    pub const MAX_ACK_SET: u8 = 0x20;
+    /// (In the last segment's flags.) A challenge ACK (RFC 5961) may come.
+    pub const CHALLENGE_ACK: u8 = 0x40;
+    /// (In the last segment's flags.) The ends' SYNs crossed.
+    pub const SIMULTANEOUS_OPEN: u8 = 0x80;
+}
+
+/// What is known of one end, from what it sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// The sequence number behind the last byte it sent.
+    pub end: u32,
+    /// How far it may send: the other end's acknowledgement plus window, at their greatest.
+    pub max_end: u32,
+    /// The greatest window it offered, scaled; 0: nothing seen of this end.
+    pub max_win: u32,
+    /// The highest acknowledgement it sent.
+    pub max_ack: u32,
+    /// Window scale, 0 to 14.
+    pub scale: u8,
+    /// [`flags`].
+    pub flags: u8,
+}
+
+/// The last segment that was let through, and how often it was repeated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// The sequence number behind it.
+    pub end: u32,
+    /// Its window, as in the header.
+    pub window: u16,
+    /// How often that segment was repeated.
+    pub repeats: u8,
+    /// Which way the last segment went (bit 0), and its kind (bits 1 to 3; 7 is none).
+    pub(super) what: u8,
+    /// An ignored SYN's options and expectations ([`flags`]).
+    pub flags: u8,
+    /// An ignored SYN's window scale.
+    pub scale: u8,
+}
+
+impl Last {
+    /// Nothing seen.
+    pub(super) const NONE: u8 = 7 << 1;
+
+    /// Notes direction and kind.
+    #[inline]
+    pub(super) fn note(&mut self, direction: Direction, kind: Kind) {
+        self.what = (kind as u8) << 1 | direction as u8;
+    }
+
+    /// Whether the last segment was of this kind and went this way.
+    #[inline]
+    pub(super) fn was(&self, direction: Direction, kind: Kind) -> bool {
+        self.what == (kind as u8) << 1 | direction as u8
+    }
+
+    /// The kind of the last segment.
+    #[inline]
+    pub(super) fn kind(&self) -> Option<Kind> {
+        Kind::from_bits(self.what >> 1)
+    }
+
+    /// The way of the last segment.
+    #[inline]
+    pub(super) fn direction(&self) -> Direction {
+        if self.what & 1 == 0 { Direction::Original } else { Direction::Reply }
+    }
+
+    /// Counts a segment that repeats the last one to the bit (scenario tcp-retransmit: duplicate ACKs count too).
+    #[inline]
+    pub(super) fn count_repeat(&mut self, direction: Direction, seq: u32, ack: u32, end: u32, window: u16) {
+        if self.direction() == direction
+            && self.seq == seq
+            && self.ack == ack
+            && self.end == end
+            && self.window == window
+        {
+            self.repeats = self.repeats.saturating_add(1);
+        } else {
+            self.what = self.what & !1 | direction as u8;
+            (self.seq, self.ack, self.end, self.window, self.repeats) = (seq, ack, end, window, 0);
+        }
+    }
+}
+
+/// Everything the tracker remembers of a connection besides its state: 56 bytes when packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The two ends, by the direction they send in ([`Direction`]).
+    pub ends: [End; 2],
+    /// The last segment.
+    pub last: Last,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { ends: [End::default(); 2], last: Last { what: Last::NONE, ..Last::default() } }
+    }
+}
+
+#[inline]
+const fn join(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+impl Record {
+    /// Length of the packed form.
+    pub const WORDS: usize = 7;
+
+    /// The record in seven words, without loss.
+    #[inline]
+    pub const fn pack(&self) -> [u64; Self::WORDS] {
+        let [o, r] = &self.ends;
+        let l = &self.last;
+        [
+            join(o.end, o.max_end),
+            join(o.max_win, o.max_ack),
+            join(r.end, r.max_end),
+            join(r.max_win, r.max_ack),
+            join(l.seq, l.ack),
+            join(l.end, u32::from_le_bytes([o.flags, r.flags, o.scale, r.scale])),
+            l.window as u64
+                | (l.repeats as u64) << 16
+                | (l.what as u64) << 24
+                | (l.flags as u64) << 32
+                | (l.scale as u64) << 40,
+        ]
+    }
+
+    /// The record that was packed into these words.
+    #[inline]
+    pub const fn unpack(words: &[u64; Self::WORDS]) -> Self {
+        let [a, b, c, d, e, f, g] = *words;
+        let [o_flags, r_flags, o_scale, r_scale] = ((f >> 32) as u32).to_le_bytes();
+        Self {
+            ends: [
+                End {
+                    end: a as u32,
+                    max_end: (a >> 32) as u32,
+                    max_win: b as u32,
+                    max_ack: (b >> 32) as u32,
+                    scale: o_scale,
+                    flags: o_flags,
+                },
+                End {
+                    end: c as u32,
+                    max_end: (c >> 32) as u32,
+                    max_win: d as u32,
+                    max_ack: (d >> 32) as u32,
+                    scale: r_scale,
+                    flags: r_flags,
+                },
+            ],
+            last: Last {
+                seq: e as u32,
+                ack: (e >> 32) as u32,
+                end: f as u32,
+                window: g as u16,
+                repeats: (g >> 16) as u8,
+                what: (g >> 24) as u8,
+                flags: (g >> 32) as u8,
+                scale: (g >> 40) as u8,
+            },
+        }
+    }
+}
