@@ -41,6 +41,8 @@ pub struct Segment {
     pub window: u16,
     /// Payload bytes by the IP header, SYN and FIN not counted.
     pub payload: u32,
+    /// The header carries options, whatever they are (data offset above 5 words).
+    pub has_options: bool,
     /// Window scale option, as sent (not clamped).
     pub wscale: Option<u8>,
     /// SACK-permitted option present.

@@ -120,8 +120,7 @@ pub fn open(segment: &Segment, tunables: &Tunables) -> Result<(Record, Step), (R
         Next::To(_) => return Err((Reason::TcpMidstream, 0)),
         Next::Ignore | Next::Invalid => return Err((Reason::TcpNotOpening, 0)),
     };
-    let step =
-        special::go(&mut record, State::None, Direction::Original, Seen::default(), kind, segment, tunables);
+    let step = special::go(&mut record, State::None, Direction::Original, Seen::default(), kind, segment, tunables);
     match step.outcome {
         Outcome::Invalid => Err((step.reason, step.excess)),
         _ => Ok((record, step)),
@@ -142,12 +141,5 @@ pub fn step(
     match Kind::of(segment.flags) {
         Some(kind) => special::go(record, state, direction, seen, kind, segment, tunables),
         None => Step::other(Outcome::Invalid, state as u8, Reason::TcpFlags, 0),
-    }
-}
-
-impl State {
-    /// The state of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 }

@@ -23,8 +23,7 @@ pub(super) fn pick_up(segment: &Segment) -> Record {
     let end = window::end_of(segment);
     let max_win = u32::from(segment.window).max(1);
     let known = flags::SACK_PERMITTED | flags::LIBERAL;
-    let original =
-        End { end, max_end: end.wrapping_add(max_win), max_win, max_ack: 0, scale: 0, flags: known };
+    let original = End { end, max_end: end.wrapping_add(max_win), max_win, max_ack: 0, scale: 0, flags: known };
     Record { ends: [original, End { flags: known, ..End::default() }], ..Record::default() }
 }
 
@@ -93,24 +92,24 @@ pub(super) fn go(
                 // On its way out: any RST will do (tcp_states.txt: fin-wait to close).
                 judged = true;
             } else {
-                if record.ends[receiver].flags & flags::MAX_ACK_SET != 0
-                    && record.last.kind() != Some(Kind::Syn)
-                {
-                    let lowest = record.ends[receiver].max_ack;
-                    if after(lowest, segment.seq) {
-                        if tunables.tcp_ignore_invalid_rst == 0 {
-                            let excess = lowest.wrapping_sub(segment.seq);
-                            return other(Outcome::Invalid, Reason::TcpRstBelow, excess);
-                        }
-                    } else if state == State::Established
-                        && segment.seq != lowest
+                if record.ends[receiver].flags & flags::MAX_ACK_SET != 0 && record.last.kind() != Some(Kind::Syn) {
+                    let exact = record.ends[receiver].max_ack;
+                    // Until the handshake is complete a RST may carry sequence number 0 (RFC 9293 3.10.7.1).
+                    let firm = state == State::Established && seen.assured;
+                    let excused = tunables.tcp_ignore_invalid_rst != 0 || segment.seq == 0 && !firm;
+                    if after(exact, segment.seq) && !excused {
+                        return other(Outcome::Invalid, Reason::TcpRstBelow, exact.wrapping_sub(segment.seq));
+                    }
+                    if firm
+                        && segment.seq != exact
                         && !(record.last.was(direction, Kind::Ack) && segment.seq == record.last.end)
                     {
                         // RFC 5961 3.2: inexact, so the other end will ask; meanwhile it stays open.
                         to = State::Established;
                     }
+                } else {
+                    judged = answers_let_through(record, state, direction, seen, segment);
                 }
-                judged = answers_let_through(record, state, direction, seen, segment);
             }
         }
         _ => {}
@@ -123,7 +122,7 @@ pub(super) fn go(
             Fit::Ignored(reason, excess) => return other(Outcome::Ignore, reason, excess),
             Fit::Out(reason, excess) => {
                 let mut step = other(Outcome::Invalid, reason, excess);
-                if matches!(kind, Kind::Rst | Kind::Fin) {
+                if seen.assured && matches!(kind, Kind::Rst | Kind::Fin) {
                     step.timeout = suspect(&mut record.last, direction, kind, tunables);
                 }
                 return step;
@@ -199,7 +198,9 @@ fn answers_let_through(
 
 /// Whether this is the SYN/ACK to a SYN that we ignored: the ends know better than we do.
 fn answers_ignored_syn(record: &Record, direction: Direction, kind: Kind, segment: &Segment) -> bool {
-    kind == Kind::SynAck && record.last.was(direction.opposite(), Kind::Syn) && segment.ack == record.last.end
+    kind == Kind::SynAck
+        && record.last.was(direction.opposite(), Kind::Syn)
+        && segment.ack == record.last.end
 }
 
 /// Begins anew with the SYN that was ignored (scenario tcp-synack-lost).

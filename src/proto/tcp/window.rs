@@ -12,8 +12,8 @@
 //! | IV | it acknowledges no less than that minus a generous constant | ACK lower bound |
 
 use super::State;
-use super::kind::Kind;
 use super::record::{End, Record, flags};
+use super::kind::Kind;
 use crate::reason::Reason;
 use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, flag};
@@ -60,12 +60,17 @@ impl End {
         self.end = end_of(segment);
         self.max_end = self.end;
         self.max_win = u32::from(segment.window).max(1);
-        if let Some(shift) = segment.wscale {
-            self.flags |= flags::WINDOW_SCALE;
-            self.scale = shift.min(MAX_SCALE);
-        }
-        if segment.sack_permitted {
-            self.flags |= flags::SACK_PERMITTED;
+        // A repeated SYN without any option takes nothing back.
+        if segment.has_options {
+            self.flags &= flags::LIBERAL;
+            self.scale = 0;
+            if let Some(shift) = segment.wscale {
+                self.flags |= flags::WINDOW_SCALE;
+                self.scale = shift.min(MAX_SCALE);
+            }
+            if segment.sack_permitted {
+                self.flags |= flags::SACK_PERMITTED;
+            }
         }
     }
 }
@@ -98,22 +103,20 @@ pub(super) fn judge(
 
     // A SYN tells all about its sender. Another one with a higher ISN replaces the first, until it is answered
     // (tcp_states.txt: syn-recv > S. over; syn-sent2 > S. over does not).
-    let again = matches!(state, State::SynSent | State::SynRecv)
-        && (kind == Kind::SynAck || direction == Direction::Original)
-        && after(end, sender.end);
-    if syn && (sender.max_win == 0 || again) {
-        let first = sender.max_win == 0;
-        *sender = End { flags: sender.flags & flags::LIBERAL, ..End::default() };
+    let first = sender.max_win == 0;
+    let again = matches!(state, State::SynSent | State::SynRecv) && after(end, sender.end);
+    if syn && (first || again) {
         sender.learn_syn(segment);
-        if (first || kind == Kind::SynAck) && sender.flags & receiver.flags & flags::WINDOW_SCALE == 0 {
+        let answer = first || direction == Direction::Reply;
+        if answer && sender.flags & receiver.flags & flags::WINDOW_SCALE == 0 {
             // RFC 7323 2.2: windows are scaled only if both ends offered it.
             sender.scale = 0;
             receiver.scale = 0;
         }
-        if first && !has_ack {
+        if answer && !has_ack {
             return Fit::In;
         }
-    } else if sender.max_win == 0 {
+    } else if first {
         // The first seen of this end is in mid-stream: take it for good.
         sender.end = end;
         sender.max_win = if segment.window == 0 { 1 } else { u32::from(segment.window) << sender.scale };
@@ -151,7 +154,7 @@ pub(super) fn judge(
         // tcp-wscale, tcp-outside-window-*.
         let excess = end.wrapping_sub(sender.max_end).wrapping_add(1);
         let excused = excess <= receiver.max_win;
-        if excused && not_below && !after(sack, receiver.end) && after(ack, oldest) {
+        if excused && not_below && !after(sack, receiver.end) && after(sack, oldest) {
             sender.end = end;
             sender.flags |= flags::DATA_UNACKNOWLEDGED;
             Some(Fit::Ignored(Reason::TcpOvershoot, excess))
@@ -162,8 +165,8 @@ pub(super) fn judge(
         Some(Fit::Out(Reason::TcpAckAbove, sack.wrapping_sub(receiver.end)))
     } else if !not_below {
         Some(Fit::Ignored(Reason::TcpSeqBelow, lowest.wrapping_sub(end).wrapping_add(1)))
-    } else if !after(ack, oldest) {
-        Some(Fit::Ignored(Reason::TcpAckBelow, oldest.wrapping_sub(ack).wrapping_add(1)))
+    } else if !after(sack, oldest) {
+        Some(Fit::Ignored(Reason::TcpAckBelow, oldest.wrapping_sub(sack).wrapping_add(1)))
     } else {
         None
     };
