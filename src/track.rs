@@ -330,15 +330,15 @@ impl Worker {
                 return before;
             }
             let mut after = before;
-            if dir == Direction::Reply && matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
-                after.set(status::SEEN_REPLY);
-            }
-            if step.outcome == Outcome::Accept {
-                if step.reason != Reason::Busy {
-                    after.state = step.state;
+            if matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
+                if dir == Direction::Reply {
+                    after.set(status::SEEN_REPLY);
                 }
                 if step.assure {
                     after.set(status::ASSURED);
+                }
+                if step.reason != Reason::Busy {
+                    after.state = step.state;
                 }
             }
             if liberal {

@@ -74,4 +74,10 @@ impl Step {
     pub const fn other(outcome: Outcome, state: u8, reason: Reason, excess: u32) -> Self {
         Self { outcome, state, timeout: Timeout::Keep, assure: false, destroy: false, reason, excess }
     }
+
+    /// The packet refreshes a connection whose protocol has no states.
+    #[inline]
+    pub(crate) const fn refresh(timeout: u32) -> Self {
+        Self::accept(0, timeout)
+    }
 }

@@ -163,6 +163,7 @@ pub(super) fn segment(captured: &[u8], len: usize) -> Result<Segment, Reason> {
         flags: h[13],
         window: u16::from_be_bytes([h[14], h[15]]),
         payload: (len - header_len) as u32,
+        has_options: header_len > 20,
         wscale: found.wscale,
         sack_permitted: found.sack_permitted,
         sack_edge: found.sack_edge,

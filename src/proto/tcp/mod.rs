@@ -120,7 +120,8 @@ pub fn open(segment: &Segment, tunables: &Tunables) -> Result<(Record, Step), (R
         Next::To(_) => return Err((Reason::TcpMidstream, 0)),
         Next::Ignore | Next::Invalid => return Err((Reason::TcpNotOpening, 0)),
     };
-    let step = special::go(&mut record, State::None, Direction::Original, Seen::default(), kind, segment, tunables);
+    let step =
+        special::go(&mut record, State::None, Direction::Original, Seen::default(), kind, segment, tunables);
     match step.outcome {
         Outcome::Invalid => Err((step.reason, step.excess)),
         _ => Ok((record, step)),

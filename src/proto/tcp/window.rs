@@ -12,8 +12,8 @@
 //! | IV | it acknowledges no less than that minus a generous constant | ACK lower bound |
 
 use super::State;
-use super::record::{End, Record, flags};
 use super::kind::Kind;
+use super::record::{End, Record, flags};
 use crate::reason::Reason;
 use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, flag};
