@@ -1,1 +1,306 @@
 //! L1: a concurrent table of entry indices under two keys.
+//!
+//! An entry lives in a fixed slab and is known by its index. It has two keys (direction 0 and 1), and the table leads
+//! from either key to it. The table knows nothing of what an entry is beyond [`Entry`]; in particular no packets.
+//!
+//! ```text
+//!            hash of a key
+//!  63 .. 38 | 37 .. 8: tag | .. 0: bucket (low bits)
+//!
+//!  bucket (64 bytes)                                              overflow bucket (same shape)
+//! +------+------+------+------+------+------+------+------+      +------+-- ... --+------+
+//! | slot | slot | slot | slot | slot | slot | slot | meta |----->| slot |         | meta |-----> ...
+//! +------+------+------+------+------+------+------+------+ link +------+-- ... --+------+  at most 8 in a chain
+//!    |
+//!    | index, direction, tag
+//!    v
+//!  entry (128 bytes): word = own bits | attempt | life; generation; link; both keys; what its owner likes
+//! ```
+//!
+//! # Guarantees
+//! Of an *entered* thread ([`Local::enter`] .. [`Local::leave`]):
+//! - **(A)** At any instant at most one LIVE entry has a given key, in whichever direction.
+//! - **(B)** Both keys of an entry appear at one instant (the change of its word to LIVE) and vanish at one instant
+//!   (the change to DEAD). `lookup`, `insert` and `delete` are linearizable with these as their points; a lookup that
+//!   finds nothing has a point, too, within its call.
+//! - **(C)** An index returned by a lookup is not reused while the thread stays entered; a handle (index, generation)
+//!   fails safely at any time later.
+//! - **(D)** No index, slot or overflow bucket is ever lost; what is retired comes back when every thread that was
+//!   entered meanwhile has left or re-entered.
+//! - **(E)** What was written to an entry before `insert` is visible to whoever finds it. Changes to it while LIVE
+//!   are the caller's affair.
+//! - **(F)** Exhaustion (entries, overflow buckets, chain length, attempts) is a value, counted, never a panic.
+//!
+//! # Invariants
+//! Stated where they live: life and attempts in [`word`] (W1..W3), slots and chains here, lists in [`stack`], what
+//! may be retired in [`reclaim`] (R1).
+//! - **(I1)** The word is the truth; slots are hints that lead to it. Readers accept only LIVE.
+//! - **(I2)** An entry in INS has zero to two slots, in READY and LIVE exactly its two (one if its keys are equal),
+//!   afterwards its one cleaner (the winner of the change to DEAD; for KILLED the inserter) removes each once.
+//! - **(I3)** A slot goes EMPTY -> entry -> EMPTY, and in overflow buckets EMPTY -> CLOSED, for good. A bucket whose
+//!   slots are all CLOSED never holds anything again until it has been through the epoch and the pool.
+//! - **(I4)** An overflow bucket whose meta is CLOSED has a final link; only such a bucket is unlinked, by one
+//!   compare-exchange on a predecessor that is not CLOSED itself. Head buckets are never closed.
+//! - **(I5)** A chain has at most [`MAX_CHAIN`] buckets: buckets are added at its end alone.
+//!
+//! # Progress
+//! Lookups are wait-free but for the length of the chain; a walker meets each overflow bucket at most once, since none
+//! comes back while it is entered. Inserts and deletes are lock-free: a loser helps the winner before it tries again.
+//! Nobody waits for a descheduled thread; such a thread, entered, delays reuse and nothing else. Every loop has a
+//! bound, and the bounds that can be met in practice have a counter in [`Stats`].
+
+mod audit;
+mod bucket;
+mod find;
+mod insert;
+mod reclaim;
+mod remove;
+mod stack;
+#[cfg(test)]
+mod tests;
+pub(crate) mod word;
+
+use std::fmt;
+use std::sync::Arc;
+
+#[allow(unused_imports, reason = "named by the packet path that comes next")]
+pub(crate) use audit::Stats;
+#[allow(unused_imports, reason = "named by the packet path that comes next")]
+pub(crate) use insert::{Failure, Insert};
+pub(crate) use reclaim::Local;
+
+use crate::memory::{Array, NoMemory, Options, Zeroed, prefetch};
+use crate::sync::{AtomicU32, AtomicU64, Counter, Ordering};
+use bucket::{Bucket, EMPTY, TAG_BITS, meta};
+use stack::Stack;
+
+/// Buckets of one chain, the head included.
+pub(crate) const MAX_CHAIN: usize = 8;
+
+/// The largest burst of [`Core::lookup_burst`] and [`Core::insert_burst`].
+pub(crate) const MAX_BURST: usize = 64;
+
+/// What the table needs of an entry. Every field is atomic; zeroed, it is a free entry.
+pub(crate) trait Entry: Zeroed + Send + Sync + 'static {
+    type Key: Copy + Eq;
+    type Hasher: KeyHash<Self::Key>;
+
+    /// Life (bits 0..=2) and attempt (3..=10) are the table's; the rest is the entry's own, and the table carries it
+    /// along unchanged from allocation (0) to death.
+    fn word(&self) -> &AtomicU64;
+    /// Raised by the table at each allocation; never 0 in an allocated entry.
+    fn generation(&self) -> &AtomicU32;
+    /// The table's own: free list and retire chain.
+    fn link(&self) -> &AtomicU32;
+    /// A key. Must not change from the call of `insert` until the entry is allocated again.
+    fn key(&self, dir: u32) -> Self::Key;
+    fn key_eq(&self, dir: u32, key: &Self::Key) -> bool;
+    /// Has an entry with this word expired? Judged from its own bits.
+    fn expired(word: u64, now: u32) -> bool;
+}
+
+/// A keyed hash: all 64 bits must be good (low bits choose the bucket, others make the tag).
+pub(crate) trait KeyHash<K>: Send + Sync + 'static {
+    fn hash(&self, key: &K) -> u64;
+}
+
+/// Sizes, fixed at creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Head buckets: a power of two.
+    pub buckets: u32,
+    /// Overflow buckets.
+    pub overflow: u32,
+    pub entries: u32,
+    /// The bound of [`Table::local`].
+    pub workers: u32,
+    /// First bit of the hash that belongs to the tag.
+    pub tag_shift: u32,
+}
+
+impl Geometry {
+    /// Overflow buckets that churn at the intended load never exhausts, those that await the epoch included.
+    pub(crate) const fn default_overflow(buckets: u32) -> u32 {
+        buckets / 5 * 2 + 1024
+    }
+
+    fn valid(&self) -> bool {
+        self.buckets.is_power_of_two()
+            && self.buckets <= 1 << 28
+            && self.overflow <= 1 << 30
+            && (1..u32::MAX).contains(&self.entries)
+            && (1..=1 << 16).contains(&self.workers)
+            && self.tag_shift <= u64::BITS - TAG_BITS
+    }
+}
+
+/// Why a table, or a worker's access to it, could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// A size out of range.
+    Geometry,
+    Memory(NoMemory),
+    /// No such worker, or it has its access already.
+    Worker,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Geometry => f.write_str("table size out of range"),
+            Error::Memory(error) => error.fmt(f),
+            Error::Worker => f.write_str("no such worker, or in use"),
+        }
+    }
+}
+
+impl From<NoMemory> for Error {
+    fn from(error: NoMemory) -> Self {
+        Error::Memory(error)
+    }
+}
+
+/// An entry found LIVE: in which direction it has the key, and its word as read then (Acquire).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub index: u32,
+    pub dir: u32,
+    pub word: u64,
+}
+
+/// The table: its core and its epoch. Operations are methods of [`Core`].
+pub(crate) struct Table<E: Entry> {
+    core: Arc<Core<E>>,
+    epoch: reclaim::Epoch,
+}
+
+/// All that the table's protocol works on.
+pub(crate) struct Core<E: Entry> {
+    geometry: Geometry,
+    hasher: E::Hasher,
+    mask: u64,
+    heads: Array<Bucket>,
+    overflow: Array<Bucket>,
+    entries: Array<E>,
+    /// Links of `pool` and of the retired buckets; never the buckets' slots, which walkers may still read.
+    over_link: Array<AtomicU32>,
+    /// One per worker, and a last one for the control threads.
+    retired: Array<reclaim::Retired>,
+    /// Free entries.
+    free: Stack,
+    /// Free overflow buckets.
+    pool: Stack,
+    // Entries: out of `free`; back through the epoch; back without need of it.
+    popped: Counter,
+    recycled: Counter,
+    recycled_unused: Counter,
+    // Overflow buckets: out of `pool`, and back.
+    pool_popped: Counter,
+    pool_returned: Counter,
+    count: audit::Counts,
+}
+
+impl<E: Entry> std::ops::Deref for Table<E> {
+    type Target = Core<E>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Core<E> {
+        &self.core
+    }
+}
+
+impl<E: Entry> Table<E> {
+    /// A table of this geometry. Reserves everything it will ever use.
+    pub(crate) fn new(geometry: Geometry, hasher: E::Hasher, memory: Options) -> Result<Self, Error> {
+        if !geometry.valid() {
+            return Err(Error::Geometry);
+        }
+        let core = Core {
+            geometry,
+            hasher,
+            mask: u64::from(geometry.buckets) - 1,
+            heads: Array::<Bucket>::new(geometry.buckets as usize, memory)?,
+            overflow: Array::new(geometry.overflow as usize, memory)?,
+            entries: Array::new(geometry.entries as usize, memory)?,
+            over_link: Array::new(geometry.overflow as usize, memory)?,
+            retired: Array::new(geometry.workers as usize + 1, memory)?,
+            free: Stack::default(),
+            pool: Stack::default(),
+            popped: Counter::default(),
+            recycled: Counter::default(),
+            recycled_unused: Counter::default(),
+            pool_popped: Counter::default(),
+            pool_returned: Counter::default(),
+            count: audit::Counts::default(),
+        };
+        for bucket in core.heads.iter() {
+            open(bucket, None);
+        }
+        Ok(Self { core: Arc::new(core), epoch: reclaim::Epoch::new() })
+    }
+
+    /// Exactly the bytes that `new` reserves; None if the geometry is out of range.
+    pub(crate) fn memory(geometry: &Geometry, memory: Options) -> Option<u64> {
+        geometry.valid().then(|| {
+            Array::<Bucket>::bytes(geometry.buckets as usize, memory)
+                + Array::<Bucket>::bytes(geometry.overflow as usize, memory)
+                + Array::<E>::bytes(geometry.entries as usize, memory)
+                + Array::<AtomicU32>::bytes(geometry.overflow as usize, memory)
+                + Array::<reclaim::Retired>::bytes(geometry.workers as usize + 1, memory)
+        })
+    }
+}
+
+/// Makes a bucket usable: empty, or with one slot filled. It must be private to the caller, who publishes it.
+fn open(bucket: &Bucket, first: Option<u64>) {
+    // Relaxed, all: published by the Release that links the bucket, or by handing the whole table to a thread.
+    for slot in &bucket.slots {
+        slot.store(EMPTY, Ordering::Relaxed);
+    }
+    if let Some(word) = first {
+        bucket.slots[0].store(word, Ordering::Relaxed);
+    }
+    bucket.meta.store(meta::INIT, Ordering::Relaxed);
+}
+
+impl<E: Entry> Core<E> {
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    pub(crate) fn entries(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// The entry of this index, whatever its life. `index` must be below [`Core::entries`].
+    #[inline(always)]
+    pub(crate) fn entry(&self, index: u32) -> &E {
+        &self.entries[index as usize]
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash(&self, key: &E::Key) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// Fetches the bucket of a hash.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(self.head(hash));
+    }
+
+    #[inline(always)]
+    fn head(&self, hash: u64) -> &Bucket {
+        &self.heads[(hash & self.mask) as usize]
+    }
+
+    #[inline(always)]
+    fn tag(&self, hash: u64) -> u64 {
+        bucket::tag(hash, self.geometry.tag_shift)
+    }
+
+    #[inline(always)]
+    fn over(&self, over: u32) -> &Bucket {
+        &self.overflow[over as usize]
+    }
+}

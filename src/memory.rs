@@ -1,0 +1,259 @@
+//! L0: reserved memory. Fixed, zeroed, cache-line-aligned arrays, taken from the system once and given back on drop.
+//!
+//! [`Array::bytes`] tells before the fact what [`Array::new`] will reserve, to the byte. Nothing here is called on
+//! the packet path except [`prefetch`] and the indexing of a slice.
+
+use std::fmt;
+#[cfg(not(conntab_loom))]
+use std::ptr::NonNull;
+
+/// Types for which all-zero bytes are a valid value, the same value as `default()`.
+///
+/// # Safety
+/// An all-zero bit pattern must be a valid `Self`, and `Self` must need no drop: an array of it is made by mapping
+/// zero pages and unmade by unmapping them. (The models build real values with `default()` instead, because loom's
+/// atomics can do neither.)
+pub(crate) unsafe trait Zeroed: Default {}
+
+// SAFETY: an integer atomic has the layout of its integer, for which zero is valid, and needs no drop.
+unsafe impl Zeroed for crate::sync::AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Zeroed for crate::sync::AtomicU64 {}
+
+/// Which pages an array asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Huge {
+    /// The system's ordinary pages.
+    #[default]
+    None,
+    /// Ordinary pages which the kernel is advised to make huge ones (transparent huge pages).
+    Madvise,
+    /// Reserved huge pages; an error when there are too few.
+    Hugetlb,
+}
+
+/// How memory is reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub huge: Huge,
+    /// Back every page now, so that the packet path never takes a page fault.
+    pub prefault: bool,
+}
+
+/// The system did not give the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoMemory {
+    pub bytes: u64,
+    pub errno: i32,
+}
+
+impl fmt::Display for NoMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot reserve {} bytes (errno {})", self.bytes, self.errno)
+    }
+}
+
+const PAGE: u64 = 4096;
+const HUGE: u64 = 2 << 20;
+
+/// A fixed array of `len` zeroed elements, aligned to a page.
+pub(crate) struct Array<T> {
+    #[cfg(not(conntab_loom))]
+    first: NonNull<T>,
+    #[cfg(not(conntab_loom))]
+    len: usize,
+    #[cfg(not(conntab_loom))]
+    mapped: usize,
+    #[cfg(conntab_loom)]
+    items: Vec<T>,
+}
+
+impl<T> Array<T> {
+    /// Exactly what `new(len, options)` reserves. Below one huge page, ordinary pages are used whatever was asked;
+    /// saturates when no machine could hold it.
+    pub(crate) fn bytes(len: usize, options: Options) -> u64 {
+        let raw = (len as u64).saturating_mul(size_of::<T>() as u64);
+        let unit = if options.huge != Huge::None && raw >= HUGE { HUGE } else { PAGE };
+        raw.checked_next_multiple_of(unit).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(not(conntab_loom))]
+impl<T: Zeroed> Array<T> {
+    pub(crate) fn new(len: usize, options: Options) -> Result<Self, NoMemory> {
+        const {
+            assert!(!std::mem::needs_drop::<T>());
+            assert!(size_of::<T>() > 0 && align_of::<T>() <= PAGE as usize);
+        }
+        let bytes = Self::bytes(len, options);
+        let fail = |errno| NoMemory { bytes, errno };
+        if bytes > isize::MAX as u64 / 2 {
+            return Err(fail(libc::ENOMEM));
+        }
+        let mapped = bytes as usize;
+        if mapped == 0 {
+            return Ok(Self { first: NonNull::dangling(), len, mapped });
+        }
+        let huge = if bytes >= HUGE { options.huge } else { Huge::None };
+        let base = match huge {
+            Huge::None => map(mapped, 0),
+            Huge::Hugetlb => map(mapped, libc::MAP_HUGETLB),
+            Huge::Madvise => map_aligned(mapped, HUGE as usize),
+        }
+        .map_err(fail)?;
+        // From here on `array` unmaps on every way out.
+        let array = Self { first: base.cast(), len, mapped };
+        if huge == Huge::Madvise {
+            // Before the first touch, or the pages would come small. A refusal costs speed, nothing else.
+            // SAFETY: the range is a mapping of our own.
+            unsafe { libc::madvise(base.as_ptr(), mapped, libc::MADV_HUGEPAGE) };
+        }
+        if options.prefault {
+            populate(base.cast(), mapped);
+        }
+        Ok(array)
+    }
+}
+
+#[cfg(not(conntab_loom))]
+fn map(bytes: usize, flags: libc::c_int) -> Result<NonNull<libc::c_void>, i32> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nothing that exists.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::ENOMEM));
+    }
+    NonNull::new(at).ok_or(libc::ENOMEM)
+}
+
+/// Maps `align` more than asked and gives both ends back: older kernels do not align by themselves, and a huge page
+/// needs it.
+#[cfg(not(conntab_loom))]
+fn map_aligned(bytes: usize, align: usize) -> Result<NonNull<libc::c_void>, i32> {
+    let whole = map(bytes + align, 0)?;
+    let front = whole.as_ptr().addr().wrapping_neg() & (align - 1);
+    let start = whole.as_ptr().wrapping_byte_add(front);
+    if front > 0 {
+        // SAFETY: `whole .. whole + front` is the unused front of our own mapping.
+        unsafe { libc::munmap(whole.as_ptr(), front) };
+    }
+    let end = start.wrapping_byte_add(bytes);
+    // SAFETY: front < align, so `end .. whole + bytes + align` is the unused, not empty end of our own mapping.
+    unsafe { libc::munmap(end, align - front) };
+    NonNull::new(start).ok_or(libc::ENOMEM)
+}
+
+#[cfg(not(conntab_loom))]
+fn populate(base: NonNull<u8>, bytes: usize) {
+    // SAFETY: the range is a mapping of our own; populating changes no content.
+    if unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0 {
+        return;
+    }
+    // Kernels before 5.14: touch every page.
+    for offset in (0..bytes).step_by(PAGE as usize) {
+        let page = base.as_ptr().wrapping_add(offset);
+        // SAFETY: in the mapping, writable, shared with nobody yet; it holds zero already.
+        unsafe { page.write_volatile(0) };
+    }
+}
+
+#[cfg(conntab_loom)]
+impl<T: Zeroed> Array<T> {
+    pub(crate) fn new(len: usize, _: Options) -> Result<Self, NoMemory> {
+        Ok(Self { items: (0..len).map(|_| T::default()).collect() })
+    }
+}
+
+impl<T> std::ops::Deref for Array<T> {
+    type Target = [T];
+
+    #[cfg(not(conntab_loom))]
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: `first` heads a mapping of at least `len` elements (or `len * size` is 0 and it dangles, aligned),
+        // zeroed, which is a valid T (`Zeroed`), and unmapped only by drop. T is Sync wherever the array is shared.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+
+    #[cfg(conntab_loom)]
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+#[cfg(not(conntab_loom))]
+impl<T> Drop for Array<T> {
+    fn drop(&mut self) {
+        if self.mapped > 0 {
+            // SAFETY: our own mapping, whole, and no borrow of it outlives `self`. T needs no drop.
+            unsafe { libc::munmap(self.first.as_ptr().cast(), self.mapped) };
+        }
+    }
+}
+
+// SAFETY: the array owns its elements as a Vec would.
+#[cfg(not(conntab_loom))]
+unsafe impl<T: Send> Send for Array<T> {}
+// SAFETY: as above; only `&[T]` is ever handed out.
+#[cfg(not(conntab_loom))]
+unsafe impl<T: Sync> Sync for Array<T> {}
+
+/// Asks the processor to fetch the cache line of `at`; a hint and no more.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: &T) {
+    #[cfg(all(target_arch = "x86_64", not(conntab_loom)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no architectural effect, and `at` is a valid address anyway.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(conntab_loom))))]
+    let _ = at;
+}
+
+#[cfg(all(test, not(conntab_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+    #[test]
+    fn zeroed_aligned_and_rounded() {
+        for huge in [Huge::None, Huge::Madvise] {
+            for prefault in [false, true] {
+                for len in [0, 1, 1000, (3 << 20) / 8 + 1] {
+                    let options = Options { huge, prefault };
+                    let array = Array::<AtomicU64>::new(len, options).expect("memory");
+                    assert_eq!(array.len(), len);
+                    assert_eq!(array.mapped as u64, Array::<AtomicU64>::bytes(len, options));
+                    assert!(array.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+                    for word in array.iter() {
+                        word.store(u64::MAX, Ordering::Relaxed);
+                    }
+                    if len > 0 {
+                        let align = if huge == Huge::Madvise && len > 1000 { HUGE } else { PAGE };
+                        assert_eq!(array.as_ptr().addr() as u64 % align, 0);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes() {
+        let plain = Options::default();
+        let huge = Options { huge: Huge::Hugetlb, prefault: false };
+        assert_eq!(Array::<AtomicU32>::bytes(0, plain), 0);
+        assert_eq!(Array::<AtomicU32>::bytes(1, huge), 4096);
+        assert_eq!(Array::<AtomicU32>::bytes(1025, plain), 8192);
+        assert_eq!(Array::<AtomicU32>::bytes(1 << 20, huge), 4 << 20);
+        assert_eq!(Array::<AtomicU32>::bytes((1 << 20) + 1, huge), 6 << 20);
+    }
+
+    #[test]
+    fn too_much_is_an_error() {
+        let error = Array::<AtomicU64>::new(1 << 58, Options::default()).err().expect("no such memory");
+        assert!(error.to_string().contains("cannot reserve"));
+        assert!(Array::<AtomicU64>::new(usize::MAX, Options::default()).is_err());
+    }
+}

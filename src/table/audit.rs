@@ -1,0 +1,227 @@
+//! What the table counts about itself, and the audit of a quiescent table.
+
+use std::collections::HashMap;
+
+use super::bucket::{self, CLOSED, EMPTY, meta};
+use super::word::{LIVE, life};
+use super::{Core, Entry, Local, MAX_CHAIN};
+use crate::sync::{Counter, Ordering};
+
+/// Rare events, one counter each.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) chain_too_long: Counter,
+    pub(super) overflow_exhausted: Counter,
+    pub(super) attempts: Counter,
+    pub(super) restarts: Counter,
+    pub(super) bounds: Counter,
+    pub(super) lost: Counter,
+}
+
+/// A glance at the table: approximate while others work, exact when they do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stats {
+    pub entries: u64,
+    /// Not allocated and not waiting for the epoch; those in the caches of workers do not count as free.
+    pub free: u64,
+    /// Retired, and not free before every thread entered meanwhile has left.
+    pub waiting: u64,
+    pub overflow: u64,
+    /// Overflow buckets linked or waiting for the epoch.
+    pub overflow_used: u64,
+    /// Inserts that met a full chain of [`MAX_CHAIN`] buckets.
+    pub chain_too_long: u64,
+    /// Inserts that found no overflow bucket.
+    pub overflow_exhausted: u64,
+    /// Inserts that lost too often.
+    pub attempts_exhausted: u64,
+    /// Attempts that lost.
+    pub restarts: u64,
+    /// Other loops that met their bound: harmless, and never seen.
+    pub bounds: u64,
+    /// Slots that were not where they must be: an error in the table.
+    pub lost: u64,
+}
+
+impl<E: Entry> Core<E> {
+    pub(crate) fn stats(&self) -> Stats {
+        let back = self.recycled.get() + self.recycled_unused.get();
+        let entries = self.entries.len() as u64;
+        Stats {
+            entries,
+            free: (entries + back).saturating_sub(self.popped.get()).min(entries),
+            waiting: self.waiting(),
+            overflow: self.overflow.len() as u64,
+            overflow_used: self.pool_popped.get().saturating_sub(self.pool_returned.get()),
+            chain_too_long: self.count.chain_too_long.get(),
+            overflow_exhausted: self.count.overflow_exhausted.get(),
+            attempts_exhausted: self.count.attempts.get(),
+            restarts: self.count.restarts.get(),
+            bounds: self.count.bounds.get(),
+            lost: self.count.lost.get(),
+        }
+    }
+
+    /// Accounts for every slot, overflow bucket and index exactly once. `locals` are all that exist; nobody may be at
+    /// work, and everything retired must have been reclaimed. `unconfirmed` entries are in the caller's hands.
+    pub(crate) fn audit(&self, locals: &[&Local<E>], unconfirmed: &[u32]) -> Result<Audit, String> {
+        let mut audit = Audit::default();
+        let mut index_at: HashMap<u32, &str> = HashMap::new();
+        let mut bucket_at: HashMap<u32, &str> = HashMap::new();
+        let mut put = |index, place| match index_at.insert(index, place) {
+            Some(other) => Err(format!("entry {index}: {place} and {other}")),
+            None => Ok(()),
+        };
+        let link = |i: u32| self.entries[i as usize].link();
+        for index in follow(self.free.first(), self.entries.len(), link)? {
+            put(index, "free")?;
+            audit.free += 1;
+        }
+        for index in self.free.used(self.entries())..self.entries() {
+            put(index, "fresh")?;
+            audit.free += 1;
+        }
+        for local in locals {
+            for &index in &local.cache[..local.cached] {
+                put(index, "cached")?;
+                audit.cached += 1;
+            }
+        }
+        for &index in unconfirmed {
+            put(index, "unconfirmed")?;
+        }
+        for index in 0..self.entries() {
+            if life(self.entry(index).word().load(Ordering::Acquire)) == LIVE {
+                put(index, "live")?;
+                audit.live += 1;
+            }
+        }
+        if let Some(list) = self.retired.iter().find_map(|retired| retired.indices.chain.peek()) {
+            return Err(format!("still retired: {list:?}"));
+        }
+        if index_at.len() != self.entries.len() {
+            return Err(format!("{} of {} entries accounted for", index_at.len(), self.entries.len()));
+        }
+
+        let mut put = |over, place| match bucket_at.insert(over, place) {
+            Some(other) => Err(format!("overflow bucket {over}: {place} and {other}")),
+            None => Ok(()),
+        };
+        let over_link = |o: u32| &self.over_link[o as usize];
+        for over in follow(self.pool.first(), self.overflow.len(), over_link)? {
+            put(over, "pool")?;
+        }
+        let fresh = self.pool.used(self.overflow.len() as u32);
+        for over in fresh..self.overflow.len() as u32 {
+            put(over, "fresh")?;
+        }
+        let mut slots = 0;
+        for head in 0..self.heads.len() {
+            let mut at = &self.heads[head];
+            let mut length = 1;
+            loop {
+                slots += self.audit_bucket(at, head)?;
+                let meta = at.meta.load(Ordering::Acquire);
+                let Some(over) = meta::link(meta) else { break };
+                put(over, "linked")?;
+                audit.linked += 1;
+                length += 1;
+                at = self.over(over);
+                if at.meta.load(Ordering::Acquire) & meta::CLOSED != 0 {
+                    return Err(format!("closed overflow bucket {over} still linked"));
+                }
+                if at.slots.iter().all(|slot| !bucket::occupied(slot.load(Ordering::Acquire))) {
+                    return Err(format!("empty overflow bucket {over} still linked"));
+                }
+            }
+            audit.longest = audit.longest.max(length);
+        }
+        if audit.longest > MAX_CHAIN {
+            return Err(format!("a chain of {} buckets", audit.longest));
+        }
+        if let Some(list) = self.retired.iter().find_map(|retired| retired.buckets.chain.peek()) {
+            return Err(format!("buckets still retired: {list:?}"));
+        }
+        if bucket_at.len() != self.overflow.len() {
+            return Err(format!("{} of {} overflow buckets", bucket_at.len(), self.overflow.len()));
+        }
+
+        let mut expected = 0;
+        for index in 0..self.entries() {
+            let entry = self.entry(index);
+            if life(entry.word().load(Ordering::Acquire)) != LIVE {
+                continue;
+            }
+            let dirs = if entry.key(0) == entry.key(1) { 1 } else { 2 };
+            for dir in 0..dirs {
+                let key = entry.key(dir);
+                let hit = self.lookup(locals.first().ok_or("no local")?, self.hash(&key), &key);
+                if hit.is_none_or(|hit| (hit.index, hit.dir) != (index, dir)) {
+                    return Err(format!("entry {index}: direction {dir} leads to {hit:?}"));
+                }
+                expected += 1;
+            }
+        }
+        if slots != expected {
+            return Err(format!("{slots} occupied slots, {expected} expected"));
+        }
+        match self.stats() {
+            stats if stats.lost > 0 => Err(format!("lost slots: {stats:?}")),
+            stats if stats.waiting > 0 => Err(format!("still waiting: {stats:?}")),
+            stats if stats.free != audit.free => Err(format!("free miscounted: {stats:?}, {audit:?}")),
+            stats if stats.overflow_used != audit.linked => {
+                Err(format!("overflow miscounted: {stats:?}, {audit:?}"))
+            }
+            _ => Ok(audit),
+        }
+    }
+
+    /// The occupied slots of one bucket, each of which must belong here.
+    fn audit_bucket(&self, bucket: &bucket::Bucket, head: usize) -> Result<u64, String> {
+        let mut occupied = 0;
+        for slot in &bucket.slots {
+            let word = slot.load(Ordering::Acquire);
+            if bucket::occupied(word) {
+                let (index, dir) = (bucket::index(word), bucket::dir(word));
+                let hash = self.hash(&self.entry(index).key(dir));
+                if (hash & self.mask) as usize != head || bucket::slot(index, dir, self.tag(hash)) != word {
+                    return Err(format!("slot {word:#x} does not belong into bucket {head}"));
+                }
+                occupied += 1;
+            } else if word != EMPTY && word != CLOSED {
+                return Err(format!("slot word {word:#x}"));
+            }
+        }
+        Ok(occupied)
+    }
+}
+
+/// The indices of a list; an error if it does not end.
+fn follow<'a>(
+    first: Option<u32>,
+    limit: usize,
+    link: impl Fn(u32) -> &'a crate::sync::AtomicU32,
+) -> Result<Vec<u32>, String> {
+    let mut indices = Vec::new();
+    let mut next = first;
+    while let Some(index) = next {
+        if indices.len() == limit {
+            return Err("a list that does not end".into());
+        }
+        indices.push(index);
+        next = link(index).load(Ordering::Acquire).checked_sub(1);
+    }
+    Ok(indices)
+}
+
+/// What an audit found, everything accounted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Audit {
+    pub live: u64,
+    pub free: u64,
+    pub cached: u64,
+    /// Overflow buckets in chains.
+    pub linked: u64,
+    /// Buckets of the longest chain.
+    pub longest: usize,
+}

@@ -1,0 +1,444 @@
+//! Insert of both keys of an entry, visible at one instant, or adoption of whoever holds one of them.
+//!
+//! ```text
+//! find      a LIVE entry with one of the keys?  expired: kill it, look again; else ADOPTED
+//! place     both slots, word INS                nobody accepts it, nobody kills it
+//! READY     from here on anyone may decide about it
+//! fence     of two that clash, at least one sees the other
+//! resolve   scan both chains: a LIVE clash wins; of two READY the lower index wins and kills the other;
+//!           the loser helps the winner, for the winner may be asleep; nobody left: READY -> LIVE
+//! lost      clear both slots, next attempt
+//! ```
+//!
+//! **The fence.** Let a and b be READY with an equal key. Each has, in its thread's order: both slots and READY
+//! stored; fence(SeqCst); scan. One fence is first in the single order of such fences; the scan behind the other one
+//! then sees its slots and its READY. This is so for whoever runs the scan behind a fence that follows (its own thread)
+//! or follows the reading of (a helper, Acquire) READY. Therefore one fence serves a whole burst: all its READY stores
+//! come before it and all its scans after, which is all that the argument uses; entries of one burst see each other in
+//! any case. A helper's fence must come after it has read READY, so a loser who turns helper fences again.
+//!
+//! **One LIVE entry per key.** Of a and b above let b's scan see a. If a is LIVE, b dies. If a is READY, the lower
+//! index kills the other, by compare-exchange on READY and the attempt that was seen. If a is KILLED or DEAD it has
+//! no claim; its next attempt fences and scans anew. If a is still INS, b's fence was the first, and a's scan sees b.
+
+use std::ops::ControlFlow;
+
+use super::bucket::{self, EMPTY, meta};
+use super::word::{ATTEMPTS, INS, KILLED, LIVE, READY, attempt, life, with_attempt, with_life};
+use super::{Core, Entry, Hit, Local, MAX_BURST, MAX_CHAIN, open};
+use crate::memory::prefetch;
+use crate::sync::{Ordering, fence, mutated, order};
+
+/// Rounds of a loop that only another thread's success can prolong.
+pub(super) const ROUNDS: usize = 64;
+
+/// What became of an insert. In every case the index belongs to the table afterwards.
+///
+/// Until the caller's next `alloc`, `enter` or `leave`, the fields of an entry that was not inserted can still be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Insert {
+    /// It is LIVE (or was, and somebody has deleted it since).
+    Inserted,
+    /// A LIVE, not expired entry has one of the keys: `dir` is its direction with our key 0 if it has that, else with
+    /// our key 1.
+    Adopted(Hit),
+    Failed(Failure),
+}
+
+/// Why an insert failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No overflow bucket left.
+    Overflow,
+    /// Lost against too many others.
+    Attempts,
+    /// A chain has [`MAX_CHAIN`] full buckets.
+    ChainTooLong,
+}
+
+/// Both keys of an entry under insertion, hashed once.
+#[derive(Clone, Copy)]
+struct Keys<K> {
+    key: [K; 2],
+    hash: [u64; 2],
+    /// 1 if both keys are equal: then one slot leads to the entry.
+    n: usize,
+}
+
+/// What a scan says about the entry it was made for.
+enum Scan {
+    /// No other has a claim.
+    Free,
+    /// A LIVE entry has one of its keys.
+    Lost,
+    /// This READY entry, at this attempt, goes first.
+    Yield(u32, u64),
+}
+
+impl<E: Entry> Core<E> {
+    /// Inserts an entry from `alloc` under its two keys, both or none. `expired(index, word)` is told of each expired
+    /// entry that was in the way and has been killed (its fields can be read inside the call).
+    pub(crate) fn insert(
+        &self,
+        local: &mut Local<E>,
+        index: u32,
+        now: u32,
+        expired: &mut impl FnMut(u32, u64),
+    ) -> Insert {
+        debug_assert!(local.of(self) && local.is_entered());
+        let keys = self.keys(index);
+        self.settle(local, index, &keys, 0, now, expired)
+    }
+
+    /// [`Core::insert`] for a burst of at most [`MAX_BURST`]: one fence, overlapping memory latencies. The entries may
+    /// clash with each other. `results` must be as long as `indices`.
+    pub(crate) fn insert_burst(
+        &self,
+        local: &mut Local<E>,
+        indices: &[u32],
+        now: u32,
+        results: &mut [Insert],
+        expired: &mut impl FnMut(u32, u64),
+    ) {
+        debug_assert!(local.of(self) && local.is_entered());
+        debug_assert!(indices.len() == results.len() && indices.len() <= MAX_BURST);
+        let Some(&first) = indices.first() else { return };
+        let mut keys = [self.keys(first); MAX_BURST];
+        for (keys, &index) in keys.iter_mut().zip(indices) {
+            *keys = self.keys(index);
+            prefetch(self.head(keys.hash[0]));
+            prefetch(self.head(keys.hash[1]));
+        }
+        // Bit i: entry i is placed and to be resolved.
+        let mut placed = 0_u64;
+        for (i, (&index, result)) in indices.iter().zip(results.iter_mut()).enumerate().take(MAX_BURST) {
+            match self.prepare(local, index, &keys[i], 0, now, expired) {
+                Ok(()) => placed |= 1 << i,
+                Err(done) => *result = done,
+            }
+        }
+        let ready = |i: &usize| placed >> *i & 1 == 1;
+        let n = indices.len().min(results.len()).min(MAX_BURST);
+        for i in (0..n).filter(ready) {
+            self.make_ready(indices[i], 0);
+        }
+        if !mutated("burst-no-fence") {
+            fence(Ordering::SeqCst);
+        }
+        for i in (0..n).filter(ready) {
+            results[i] = if self.resolved(indices[i], 0) {
+                Insert::Inserted
+            } else {
+                self.clear_both(local, indices[i], &keys[i]);
+                self.settle(local, indices[i], &keys[i], 1, now, expired)
+            };
+        }
+    }
+
+    fn keys(&self, index: u32) -> Keys<E::Key> {
+        let entry = self.entry(index);
+        let key = [entry.key(0), entry.key(1)];
+        let n = if key[0] == key[1] { 1 } else { 2 };
+        Keys { key, hash: [self.hash(&key[0]), self.hash(&key[1])], n }
+    }
+
+    /// Attempts an insert until it is decided. The index stays the same through all attempts, and the thread stays
+    /// entered: see [`ATTEMPTS`] for what that may hold back.
+    fn settle(
+        &self,
+        local: &mut Local<E>,
+        index: u32,
+        keys: &Keys<E::Key>,
+        first: u64,
+        now: u32,
+        expired: &mut impl FnMut(u32, u64),
+    ) -> Insert {
+        for attempt in first..ATTEMPTS {
+            if let Err(done) = self.prepare(local, index, keys, attempt, now, expired) {
+                return done;
+            }
+            self.make_ready(index, attempt);
+            if !mutated("no-fence") {
+                fence(Ordering::SeqCst);
+            }
+            if self.resolved(index, attempt) {
+                return Insert::Inserted;
+            }
+            self.clear_both(local, index, keys);
+            self.count.restarts.add(1);
+            if mutated("loser-no-restart") {
+                break;
+            }
+        }
+        self.count.attempts.add(1);
+        self.retire(local, index);
+        Insert::Failed(Failure::Attempts)
+    }
+
+    /// Up to INS with both slots placed; or the result, with the index given back.
+    fn prepare(
+        &self,
+        local: &mut Local<E>,
+        index: u32,
+        keys: &Keys<E::Key>,
+        attempt: u64,
+        now: u32,
+        expired: &mut impl FnMut(u32, u64),
+    ) -> Result<(), Insert> {
+        if let Some(done) = self.find_clash(local, keys, now, expired) {
+            self.give_back(local, index, attempt > 0);
+            return Err(done);
+        }
+        let word = self.entry(index).word();
+        let own = word.load(Ordering::Relaxed);
+        let count = if mutated("attempt-not-counted") { 0 } else { attempt };
+        // Relaxed: the owner alone writes a word that is UNCONF or KILLED (W1), and the slots publish it.
+        word.store(with_attempt(own, INS, count), Ordering::Relaxed);
+        for d in 0..keys.n {
+            if let Err(failure) = self.place(local, keys.hash[d], index, d as u32) {
+                if d > 0 {
+                    self.clear(local, keys.hash[0], index, 0);
+                }
+                // Relaxed: nobody acts upon an INS or a KILLED.
+                word.store(with_attempt(own, KILLED, count), Ordering::Relaxed);
+                self.give_back(local, index, d > 0 || attempt > 0);
+                return Err(Insert::Failed(failure));
+            }
+            if mutated("ready-early") {
+                self.make_ready(index, attempt);
+            }
+        }
+        Ok(())
+    }
+
+    /// An index whose insert came to nothing. Once its slots could be seen, others may still look at it.
+    fn give_back(&self, local: &mut Local<E>, index: u32, seen: bool) {
+        if seen {
+            self.retire(local, index);
+        } else {
+            let word = self.entry(index).word();
+            let unconfirmed = with_life(word.load(Ordering::Relaxed), super::word::UNCONF);
+            word.store(unconfirmed, Ordering::Relaxed);
+            self.release(local, index);
+        }
+    }
+
+    /// A LIVE entry with one of the keys. Expired ones are killed: to skip one would let it win the clash later, again
+    /// and again.
+    fn find_clash(
+        &self,
+        local: &mut Local<E>,
+        keys: &Keys<E::Key>,
+        now: u32,
+        expired: &mut impl FnMut(u32, u64),
+    ) -> Option<Insert> {
+        for _ in 0..ROUNDS {
+            let hit = (0..keys.n).find_map(|d| self.lookup(local, keys.hash[d], &keys.key[d]));
+            let hit = hit?;
+            if !E::expired(hit.word, now) {
+                return Some(Insert::Adopted(hit));
+            }
+            if mutated("expired-skip") {
+                return None;
+            }
+            if self.condemn(hit.index, hit.word) {
+                expired(hit.index, hit.word);
+                self.bury(local, hit.index);
+            }
+        }
+        self.count.attempts.add(1);
+        Some(Insert::Failed(Failure::Attempts))
+    }
+
+    /// Writes `index` into the first EMPTY slot of the chain, which grows by a bucket if there is none.
+    fn place(&self, local: &mut Local<E>, hash: u64, index: u32, dir: u32) -> Result<(), Failure> {
+        let word = bucket::slot(index, dir, self.tag(hash));
+        // An overflow bucket of ours, opened with `word` in it, not yet linked.
+        let mut spare = None;
+        let mut result = Err(Failure::Overflow);
+        'again: for _ in 0..ROUNDS {
+            let mut bucket = self.head(hash);
+            for depth in 1.. {
+                if self.place_in(bucket, word) {
+                    result = Ok(());
+                    break 'again;
+                }
+                // Acquire: as in `walk`.
+                let mut seen = bucket.meta.load(Ordering::Acquire);
+                while meta::link(seen).is_none() {
+                    if seen & (meta::CLOSED | meta::FROZEN) != 0 {
+                        // Nothing may be linked behind it any more; its closer may be asleep: unlink it for him.
+                        self.sweep(local, hash);
+                        continue 'again;
+                    }
+                    if depth >= MAX_CHAIN {
+                        self.count.chain_too_long.add(1);
+                        result = Err(Failure::ChainTooLong);
+                        break 'again;
+                    }
+                    let Some(over) = spare.or_else(|| self.take_overflow(word)) else {
+                        self.count.overflow_exhausted.add(1);
+                        break 'again;
+                    };
+                    spare = Some(over);
+                    let linked = meta::with_link(seen, Some(over));
+                    // Release: the contents of the new bucket, ours included; pairs with `walk`. Acquire: we go on to the
+                    // bucket that was linked instead.
+                    let release = order("link-relaxed", Ordering::Release);
+                    match bucket.meta.compare_exchange(seen, linked, release, Ordering::Acquire) {
+                        Ok(_) => return Ok(()),
+                        Err(now) => seen = now,
+                    }
+                }
+                let Some(next) = meta::link(seen) else { break };
+                bucket = self.over(next);
+            }
+        }
+        if let Some(over) = spare {
+            // Never linked; the epoch is a detour, but its every step is bounded.
+            self.retire_bucket(local, over);
+        }
+        result
+    }
+
+    #[inline]
+    fn place_in(&self, bucket: &bucket::Bucket, word: u64) -> bool {
+        bucket.slots.iter().any(|slot| {
+            // Relaxed: a stale value costs us a free slot, the exchange is what counts. Release: pairs with the Acquire
+            // of `tagged`, for the entry's keys and its word (at least INS).
+            let release = order("slot-relaxed", Ordering::Release);
+            slot.load(Ordering::Relaxed) == EMPTY
+                && slot.compare_exchange(EMPTY, word, release, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// An overflow bucket from the pool, open, with `word` in its first slot.
+    fn take_overflow(&self, word: u64) -> Option<u32> {
+        let mut over = [0];
+        if self.pool.pop(self.overflow.len() as u32, &mut over, |o| &self.over_link[o as usize]) == 0 {
+            return None;
+        }
+        self.pool_popped.add(1);
+        open(self.over(over[0]), Some(word));
+        Some(over[0])
+    }
+
+    fn make_ready(&self, index: u32, attempt: u64) {
+        let word = self.entry(index).word();
+        let count = if mutated("attempt-not-counted") { 0 } else { attempt };
+        let ready = with_attempt(word.load(Ordering::Relaxed), READY, count);
+        // Release: both slots, for a helper who reads READY with Acquire. A plain store: nobody touches an INS (W1).
+        word.store(ready, order("ready-relaxed", Ordering::Release));
+    }
+
+    /// Resolves our own attempt, READY before the last fence. True: committed; false: lost, KILLED.
+    fn resolved(&self, index: u32, attempt: u64) -> bool {
+        self.resolve(index, attempt);
+        // DEAD is success, too: it was LIVE, and somebody has deleted it. Acquire: before we clear and reuse.
+        life(self.entry(index).word().load(Ordering::Acquire)) != KILLED
+    }
+
+    /// Decides about attempt `n` of entry `t`, and, if it must yield, about whom it yields to. A loop, not a recursion:
+    /// it could go as deep as there are contenders. Each step goes to a lower index, so it ends.
+    fn resolve(&self, mut t: u32, mut n: u64) {
+        for _ in 0..ROUNDS {
+            match self.scan(t) {
+                Scan::Free => {
+                    // AcqRel: release all we know of the entry to its readers; acquire before its owner reuses it.
+                    self.decide(t, n, LIVE);
+                    return;
+                }
+                Scan::Lost => {
+                    self.decide(t, n, KILLED);
+                    return;
+                }
+                Scan::Yield(x, its) => {
+                    self.decide(t, n, KILLED);
+                    if mutated("loser-no-help") {
+                        return;
+                    }
+                    (t, n) = (x, its);
+                    // The helper's own: after it has read READY, before it scans for that entry.
+                    if !mutated("helper-no-fence") {
+                        fence(Ordering::SeqCst);
+                    }
+                }
+            }
+        }
+        // Our own attempt was decided in the first round; what we leave undone is help.
+        self.count.bounds.add(1);
+    }
+
+    /// READY at attempt `n` -> `to`; nothing if it was decided already.
+    fn decide(&self, t: u32, n: u64, to: u64) {
+        let word = self.entry(t).word();
+        for _ in 0..ROUNDS {
+            let now = word.load(Ordering::Acquire);
+            let same = attempt(now) == n || mutated("attempt-ignored");
+            if mutated("commit-blind") && to == LIVE {
+                word.store(with_life(now, to), Ordering::Release);
+                return;
+            }
+            if life(now) != READY || !same {
+                return;
+            }
+            let (ok, err) = (order("live-relaxed", Ordering::AcqRel), Ordering::Acquire);
+            // Again only if the own bits changed, which (W3) rules out; the bound makes it certain that we end.
+            if word.compare_exchange(now, with_life(now, to), ok, err).is_ok() {
+                return;
+            }
+        }
+        self.count.bounds.add(1);
+    }
+
+    /// Looks along both chains of `t` for others with one of its keys, and kills those that come after it.
+    fn scan(&self, t: u32) -> Scan {
+        let entry = self.entry(t);
+        for d in 0..2 {
+            // Stable: `t` was READY when we learned of it, and we are entered.
+            let key = entry.key(d);
+            let clash = self.tagged(self.hash(&key), |slot| {
+                let x = bucket::index(slot);
+                if x == t || !self.entry(x).key_eq(bucket::dir(slot), &key) {
+                    return ControlFlow::Continue(());
+                }
+                self.against(t, x)
+            });
+            if let Some(clash) = clash {
+                return clash;
+            }
+        }
+        Scan::Free
+    }
+
+    /// `t` against another with an equal key.
+    fn against(&self, t: u32, x: u32) -> ControlFlow<Scan> {
+        let word = self.entry(x).word();
+        for _ in 0..ROUNDS {
+            // Acquire: with READY come its slots (before we help), with LIVE its keys' claim.
+            let now = word.load(Ordering::Acquire);
+            match life(now) {
+                LIVE => return ControlFlow::Break(Scan::Lost),
+                READY if t < x || mutated("kill-no-order") => {
+                    let killed = with_life(now, KILLED);
+                    // The whole word, so its attempt, too (W2). Fails: look at what it is now.
+                    if word.compare_exchange(now, killed, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                        return ControlFlow::Continue(());
+                    }
+                }
+                READY => return ControlFlow::Break(Scan::Yield(x, attempt(now))),
+                // INS: it will fence and scan, and see us. DEAD, KILLED: no claim.
+                _ => return ControlFlow::Continue(()),
+            }
+        }
+        // Each round it changed under us. To lose without need is safe; to win without proof is not.
+        self.count.bounds.add(1);
+        ControlFlow::Break(Scan::Lost)
+    }
+
+    fn clear_both(&self, local: &mut Local<E>, index: u32, keys: &Keys<E::Key>) {
+        for d in 0..keys.n {
+            self.clear(local, keys.hash[d], index, d as u32);
+        }
+    }
+}

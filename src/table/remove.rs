@@ -1,0 +1,221 @@
+//! Delete: LIVE -> DEAD at one instant, both slots cleared, the index to the epoch; and the unlinking of overflow
+//! buckets that have become empty.
+//!
+//! ```text
+//! close(o)  all slots EMPTY -> CLOSED, one by one, for good; then CLOSED into its meta: the link is final
+//! sweep     predecessor's link past it, by one compare-exchange; who succeeds retires the bucket
+//! ```
+//!
+//! Why this loses nothing. "All slots CLOSED" is stable, whoever closed which, so nothing can be placed there any more. A
+//! bucket leaves the chain only when its own meta is CLOSED, so its link is final: a walker inside it still reaches all
+//! that was behind it. The exchange fails if the predecessor is CLOSED itself, so of two neighbours the front one goes
+//! first. A link needs no version: for the same value to come back, a bucket would have to be reused while somebody holds
+//! the old meta, and that thread is entered since before. A bucket closed in part holds an entry, whose cleaner will
+//! come here and finish.
+
+use std::ops::ControlFlow;
+
+use super::bucket::{self, Bucket, CLOSED, EMPTY, meta};
+use super::insert::ROUNDS;
+use super::word::{DEAD, LIVE, life, with_life};
+use super::{Core, Entry, Local};
+use crate::sync::{Ordering, fence, mutated, order};
+
+/// Tries of a delete whose entry is busy: each failure means that somebody else changed its own bits.
+const DELETE_TRIES: usize = 1024;
+
+impl<E: Entry> Core<E> {
+    /// Kills an entry if its word is still exactly `expected` (LIVE): for whoever judged by that word. The winner has
+    /// removed both keys when this returns true.
+    pub(crate) fn kill(&self, local: &mut Local<E>, index: u32, expected: u64) -> bool {
+        debug_assert!(local.of(self) && local.is_entered());
+        let killed = life(expected) == LIVE && self.condemn(index, expected);
+        if killed {
+            self.bury(local, index);
+        }
+        killed
+    }
+
+    /// Kills the entry of a handle, whatever its own bits say. False: it is not LIVE any more.
+    pub(crate) fn delete(&self, local: &mut Local<E>, index: u32, generation: u32) -> bool {
+        if self.get(local, index, generation).is_none() {
+            return false;
+        }
+        // From here on the index cannot be reused: it was LIVE while we were entered.
+        let word = self.entry(index).word();
+        for _ in 0..DELETE_TRIES {
+            // Acquire: a stale value only costs a round.
+            let now = word.load(Ordering::Acquire);
+            if life(now) != LIVE {
+                return false;
+            }
+            if self.condemn(index, now) {
+                self.bury(local, index);
+                return true;
+            }
+        }
+        self.count.bounds.add(1);
+        false
+    }
+
+    /// LIVE -> DEAD. The winner must `bury`.
+    pub(super) fn condemn(&self, index: u32, expected: u64) -> bool {
+        let word = self.entry(index).word();
+        let dead = with_life(expected, DEAD);
+        if mutated("kill-blind") {
+            word.store(dead, Ordering::Release);
+            return true;
+        }
+        // AcqRel: the winner sees all that others did to the entry, and its clearing comes after.
+        word.compare_exchange(expected, dead, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Removes a DEAD entry of ours (the winner's).
+    pub(super) fn bury(&self, local: &mut Local<E>, index: u32) {
+        if mutated("retire-early") {
+            self.retire(local, index);
+        }
+        let entry = self.entry(index);
+        let keys = [entry.key(0), entry.key(1)];
+        self.clear(local, self.hash(&keys[0]), index, 0);
+        if keys[0] != keys[1] && !mutated("clear-one") {
+            self.clear(local, self.hash(&keys[1]), index, 1);
+        }
+        if !mutated("retire-early") {
+            self.retire(local, index);
+        }
+    }
+
+    /// Empties the slot of `index` in direction `dir`: only its cleaner does so, and it is there exactly once (I2).
+    pub(super) fn clear(&self, local: &mut Local<E>, hash: u64, index: u32, dir: u32) {
+        let word = bucket::slot(index, dir, self.tag(hash));
+        let cleared = self.walk(hash, |bucket, over| {
+            for slot in &bucket.slots {
+                // Relaxed: we placed it, or have read with Acquire the word that its placer released.
+                if bucket::thawed(slot.load(Ordering::Relaxed)) != word {
+                    continue;
+                }
+                // Release: who places into this slot comes after our last use of it. (A failure can only be a freeze,
+                // which does not exist yet.)
+                if slot.compare_exchange(word, EMPTY, Ordering::Release, Ordering::Relaxed).is_ok() {
+                    return ControlFlow::Break(over);
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        match cleared {
+            Some(Some(over)) => self.close(local, hash, over),
+            Some(None) => {}
+            None => {
+                debug_assert!(cfg!(conntab_mutate), "slot of {index} not found");
+                self.count.lost.add(1);
+            }
+        }
+    }
+
+    /// Closes overflow bucket `over`, a slot of which we have just cleared, if it is empty.
+    fn close(&self, local: &mut Local<E>, hash: u64, over: u32) {
+        let bucket = self.over(over);
+        // Two cleaners of the last two slots: without this each could still see the other's, and nobody would close.
+        if !mutated("close-no-fence") {
+            fence(Ordering::SeqCst);
+        }
+        if mutated("close-meta-first") && !close_meta(bucket) {
+            return;
+        }
+        for slot in &bucket.slots {
+            let word = slot.load(Ordering::Acquire);
+            if word != EMPTY && word != CLOSED {
+                return;
+            }
+        }
+        for (i, slot) in bucket.slots.iter().enumerate() {
+            // Relaxed, both: CLOSED carries no data, and what it shut out was never there.
+            match slot.compare_exchange(EMPTY, CLOSED, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) | Err(CLOSED) => {}
+                Err(_) => {
+                    // Occupied again. It stays closed in part: its new tenant's cleaner will finish. To reopen it would
+                    // undo what another closer relies on.
+                    if mutated("close-reopen") {
+                        for slot in &bucket.slots[..i] {
+                            let _ =
+                                slot.compare_exchange(CLOSED, EMPTY, Ordering::Relaxed, Ordering::Relaxed);
+                        }
+                    }
+                    return;
+                }
+            }
+        }
+        if close_meta(bucket) {
+            self.sweep(local, hash);
+        }
+    }
+
+    /// Unlinks every CLOSED bucket of a chain. Anybody may, any number at once.
+    pub(super) fn sweep(&self, local: &mut Local<E>, hash: u64) {
+        'restart: for _ in 0..ROUNDS {
+            let mut bucket = self.head(hash);
+            let mut seen = bucket.meta.load(Ordering::Acquire);
+            // Each round passes a bucket or unlinks one; neither comes back while we are entered.
+            for _ in 0..2 * self.overflow.len() + 1 {
+                let Some(next) = meta::link(seen) else { return };
+                if seen & meta::FROZEN != 0 {
+                    return;
+                }
+                // Loaded here, after the link that led to it: a link read before CLOSED was set is not final.
+                let behind = self.over(next).meta.load(Ordering::Acquire);
+                if behind & meta::CLOSED == 0 {
+                    bucket = self.over(next);
+                    seen = behind;
+                    continue;
+                }
+                let behind_link = if mutated("link-stale") { None } else { meta::link(behind) };
+                let past = meta::with_link(seen, behind_link);
+                if mutated("retire-before-unlink") {
+                    self.retire_bucket(local, next);
+                }
+                // Release: passes on the contents of the bucket now linked, which we have from `behind` (Acquire).
+                // `seen` has neither CLOSED nor FROZEN, so neither has the bucket if we succeed.
+                match bucket.meta.compare_exchange(seen, past, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => {
+                        if !mutated("retire-before-unlink") {
+                            self.retire_bucket(local, next);
+                        }
+                        seen = past;
+                    }
+                    Err(now) => {
+                        seen = now;
+                        if seen & meta::CLOSED != 0 && !mutated("unlink-from-closed") {
+                            continue 'restart;
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        // It stays in the chain, harmless, until the next sweep.
+        self.count.bounds.add(1);
+    }
+}
+
+/// CLOSED into the meta word of a bucket. False: frozen, then growth drops the bucket with its array.
+fn close_meta(bucket: &Bucket) -> bool {
+    let mut seen = bucket.meta.load(Ordering::Acquire);
+    // Fails only when an insert links a bucket behind this one, or a sweep unlinks one there: each time somebody else's
+    // success. Past the bound the bucket stays: its slots are CLOSED, it costs room and nothing else.
+    for _ in 0..ROUNDS {
+        if seen & meta::FROZEN != 0 {
+            return false;
+        }
+        if seen & meta::CLOSED != 0 {
+            return true;
+        }
+        // Release: the slots closed before. Acquire: the bucket that was linked behind meanwhile.
+        let (ok, err) = (order("close-relaxed", Ordering::AcqRel), Ordering::Acquire);
+        match bucket.meta.compare_exchange(seen, seen | meta::CLOSED, ok, err) {
+            Ok(_) => return true,
+            Err(now) => seen = now,
+        }
+    }
+    false
+}

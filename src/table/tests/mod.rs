@@ -1,0 +1,112 @@
+//! Tests of the table: a small entry and hashers for all of them, and one file for each kind of test.
+
+mod basic;
+
+use super::{Entry, Geometry, Hit, Insert, KeyHash, Local, Table};
+use crate::memory::{Options, Zeroed};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// An entry whose keys are numbers. Own bits of the word: an expiry tick in 32..=63, 0 for never.
+#[derive(Default)]
+#[cfg_attr(not(conntab_loom), repr(C, align(128)))]
+pub(super) struct Item {
+    word: AtomicU64,
+    generation: AtomicU32,
+    link: AtomicU32,
+    keys: [AtomicU64; 2],
+}
+
+// SAFETY: atomics alone.
+unsafe impl Zeroed for Item {}
+
+impl Entry for Item {
+    type Key = u64;
+    type Hasher = Hasher;
+
+    fn word(&self) -> &AtomicU64 {
+        &self.word
+    }
+
+    fn generation(&self) -> &AtomicU32 {
+        &self.generation
+    }
+
+    fn link(&self) -> &AtomicU32 {
+        &self.link
+    }
+
+    fn key(&self, dir: u32) -> u64 {
+        self.keys[dir as usize].load(Ordering::Relaxed)
+    }
+
+    fn key_eq(&self, dir: u32, key: &u64) -> bool {
+        self.key(dir) == *key
+    }
+
+    fn expired(word: u64, now: u32) -> bool {
+        let at = (word >> 32) as u32;
+        at != 0 && at <= now
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hasher {
+    /// The key itself: a test chooses buckets and tags.
+    Identity,
+    /// A good hash.
+    Mixed,
+    /// Few buckets, few tags: collisions everywhere.
+    Weak,
+}
+
+impl KeyHash<u64> for Hasher {
+    fn hash(&self, key: &u64) -> u64 {
+        let mixed = (key ^ key >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        match self {
+            Hasher::Identity => *key,
+            Hasher::Mixed => (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(32),
+            Hasher::Weak => (mixed >> 40 & 3) << 8 | mixed >> 50 & 7,
+        }
+    }
+}
+
+pub(super) fn geometry(buckets: u32, overflow: u32, entries: u32, workers: u32) -> Geometry {
+    Geometry { buckets, overflow, entries, workers, tag_shift: 8 }
+}
+
+pub(super) fn table(geometry: Geometry, hasher: Hasher) -> Table<Item> {
+    Table::new(geometry, hasher, Options::default()).expect("memory")
+}
+
+/// Allocates an entry with these keys, expiring at `expires` (0: never).
+pub(super) fn prepare(
+    table: &Table<Item>,
+    local: &mut Local<Item>,
+    keys: [u64; 2],
+    expires: u32,
+) -> Option<u32> {
+    let index = table.alloc(local)?;
+    let item = table.entry(index);
+    for (key, slot) in keys.iter().zip(&item.keys) {
+        slot.store(*key, Ordering::Relaxed);
+    }
+    item.word.store(item.word.load(Ordering::Relaxed) | u64::from(expires) << 32, Ordering::Relaxed);
+    Some(index)
+}
+
+/// Allocates and inserts; the index beside the result.
+pub(super) fn insert(table: &Table<Item>, local: &mut Local<Item>, keys: [u64; 2]) -> (u32, Insert) {
+    let index = prepare(table, local, keys, 0).expect("an entry");
+    (index, table.insert(local, index, 0, &mut |_, _| {}))
+}
+
+pub(super) fn find(table: &Table<Item>, local: &Local<Item>, key: u64) -> Option<Hit> {
+    table.lookup(local, table.hash(&key), &key)
+}
+
+/// Reclaims until nothing waits.
+pub(super) fn drain(table: &Table<Item>, local: &mut Local<Item>) {
+    for _ in 0..100 {
+        table.reclaim(local);
+    }
+}
