@@ -12,13 +12,12 @@
 //! | L4 | `shared` `worker` `track` `confirm` `early_drop` `reap` `section` `control` `stats` `limit` | the path of a packet, and what is done beside it |
 #![deny(missing_docs)]
 
-#[allow(dead_code, reason = "the packet path that uses it comes next")]
-mod memory;
+pub mod config;
+pub mod conn;
+pub mod connection;
+pub mod packet;
 pub mod proto;
 pub mod reason;
-mod sync;
-#[allow(dead_code, reason = "the packet path that uses it comes next")]
-mod table;
 pub mod timeout;
 pub mod tuple;
 pub mod wire;

@@ -14,7 +14,8 @@ use crate::reason::Reason;
 pub enum Outcome {
     /// The packet belongs to the connection, and advances it: it is counted and refreshes the timeout.
     Accept,
-    /// The packet is let through with its connection but changes nothing: no counter, no timeout, no state.
+    /// The packet is let through with its connection but changes nothing: no counter, no timeout, and (crossing SYNs
+    /// apart) no state.
     /// (In reply direction it still makes the connection replied.)
     Ignore,
     /// The packet is INVALID: it is let through without a connection.

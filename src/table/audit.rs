@@ -152,9 +152,9 @@ impl<E: Entry> Core<E> {
             if life(entry.word().load(Ordering::Acquire)) != LIVE {
                 continue;
             }
-            let dirs = if entry.key(0) == entry.key(1) { 1 } else { 2 };
+            let dirs = if self.key(index, 0) == self.key(index, 1) { 1 } else { 2 };
             for dir in 0..dirs {
-                let key = entry.key(dir);
+                let key = self.key(index, dir);
                 let hit = self.lookup(locals.first().ok_or("no local")?, self.hash(&key), &key);
                 if hit.is_none_or(|hit| (hit.index, hit.dir) != (index, dir)) {
                     return Err(format!("entry {index}: direction {dir} leads to {hit:?}"));
@@ -183,7 +183,7 @@ impl<E: Entry> Core<E> {
             let word = slot.load(Ordering::Acquire);
             if bucket::occupied(word) {
                 let (index, dir) = (bucket::index(word), bucket::dir(word));
-                let hash = self.hash(&self.entry(index).key(dir));
+                let hash = self.hash(&self.key(index, dir));
                 if (hash & self.mask) as usize != head || bucket::slot(index, dir, self.tag(hash)) != word {
                     return Err(format!("slot {word:#x} does not belong into bucket {head}"));
                 }

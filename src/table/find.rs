@@ -58,7 +58,7 @@ impl<E: Entry> Core<E> {
     fn accept(&self, slot: u64, key: &E::Key) -> Option<Hit> {
         let (index, dir) = (bucket::index(slot), bucket::dir(slot));
         let entry = self.entry(index);
-        if !entry.key_eq(dir, key) {
+        if !self.key_eq(index, dir, key) {
             return None;
         }
         // Acquire: pairs with the Release of the change to LIVE and of the owner's own later changes.

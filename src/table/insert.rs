@@ -136,8 +136,7 @@ impl<E: Entry> Core<E> {
     }
 
     fn keys(&self, index: u32) -> Keys<E::Key> {
-        let entry = self.entry(index);
-        let key = [entry.key(0), entry.key(1)];
+        let key = [self.key(index, 0), self.key(index, 1)];
         let n = if key[0] == key[1] { 1 } else { 2 };
         Keys { key, hash: [self.hash(&key[0]), self.hash(&key[1])], n }
     }
@@ -393,13 +392,12 @@ impl<E: Entry> Core<E> {
 
     /// Looks along both chains of `t` for others with one of its keys, and kills those that come after it.
     fn scan(&self, t: u32) -> Scan {
-        let entry = self.entry(t);
         for d in 0..2 {
             // Stable: `t` was READY when we learned of it, and we are entered.
-            let key = entry.key(d);
+            let key = self.key(t, d);
             let clash = self.tagged(self.hash(&key), |slot| {
                 let x = bucket::index(slot);
-                if x == t || !self.entry(x).key_eq(bucket::dir(slot), &key) {
+                if x == t || !self.key_eq(x, bucket::dir(slot), &key) {
                     return ControlFlow::Continue(());
                 }
                 self.against(t, x)

@@ -93,8 +93,9 @@ pub(crate) trait Entry: Zeroed + Send + Sync + 'static {
     /// The table's own: free list and retire chain.
     fn link(&self) -> &AtomicU32;
     /// A key. Must not change from the call of `insert` until the entry is allocated again.
-    fn key(&self, dir: u32) -> Self::Key;
-    fn key_eq(&self, dir: u32, key: &Self::Key) -> bool;
+    /// `index` is the entry's own, and `context` what [`Table::new`] was given: for what is kept beside the slab.
+    fn key(&self, context: &Self::Hasher, index: u32, dir: u32) -> Self::Key;
+    fn key_eq(&self, context: &Self::Hasher, index: u32, dir: u32, key: &Self::Key) -> bool;
     /// Has an entry with this word expired? Judged from its own bits.
     fn expired(word: u64, now: u32) -> bool;
 }
@@ -278,6 +279,33 @@ impl<E: Entry> Core<E> {
         &self.entries[index as usize]
     }
 
+    /// The hasher, and whatever else reading the entries' keys takes.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> &E::Hasher {
+        &self.hasher
+    }
+
+    /// The head bucket of a hash.
+    pub(crate) fn bucket_of(&self, hash: u64) -> u32 {
+        (hash & self.mask) as u32
+    }
+
+    /// The generation of this index, which must be below [`Core::entries`].
+    #[inline(always)]
+    pub(crate) fn generation(&self, index: u32) -> u32 {
+        self.entry(index).generation().load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn key(&self, index: u32, dir: u32) -> E::Key {
+        self.entry(index).key(&self.hasher, index, dir)
+    }
+
+    #[inline(always)]
+    fn key_eq(&self, index: u32, dir: u32, key: &E::Key) -> bool {
+        self.entry(index).key_eq(&self.hasher, index, dir, key)
+    }
+
     #[inline(always)]
     pub(crate) fn hash(&self, key: &E::Key) -> u64 {
         self.hasher.hash(key)
@@ -303,4 +331,10 @@ impl<E: Entry> Core<E> {
     fn over(&self, over: u32) -> &Bucket {
         &self.overflow[over as usize]
     }
+}
+
+/// Whether an entry whose word was read like this is in the table.
+#[inline(always)]
+pub(crate) fn is_live(word: u64) -> bool {
+    word::life(word) == word::LIVE
 }

@@ -75,8 +75,7 @@ impl<E: Entry> Core<E> {
         if mutated("retire-early") {
             self.retire(local, index);
         }
-        let entry = self.entry(index);
-        let keys = [entry.key(0), entry.key(1)];
+        let keys = [self.key(index, 0), self.key(index, 1)];
         self.clear(local, self.hash(&keys[0]), index, 0);
         if keys[0] != keys[1] && !mutated("clear-one") {
             self.clear(local, self.hash(&keys[1]), index, 1);

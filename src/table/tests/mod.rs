@@ -35,12 +35,12 @@ impl Entry for Item {
         &self.link
     }
 
-    fn key(&self, dir: u32) -> u64 {
+    fn key(&self, _: &Self::Hasher, _: u32, dir: u32) -> u64 {
         self.keys[dir as usize].load(Ordering::Relaxed)
     }
 
-    fn key_eq(&self, dir: u32, key: &u64) -> bool {
-        self.key(dir) == *key
+    fn key_eq(&self, context: &Self::Hasher, index: u32, dir: u32, key: &u64) -> bool {
+        self.key(context, index, dir) == *key
     }
 
     fn expired(word: u64, now: u32) -> bool {
