@@ -35,7 +35,6 @@ impl Worker {
     /// Verdicts without an unconfirmed connection, and those confirmed already, are left as they are; so are those
     /// beyond [`MAX_BURST`]. No allocation, no system call, no waiting; the work is bounded.
     pub fn confirm(&mut self, now: u64, verdicts: &mut [Verdict], keep: u64) -> u32 {
-        self.local.enter();
         let n = verdicts.len().min(MAX_BURST);
         let verdicts = &mut verdicts[..n];
         let (mut named, mut kept) = (0u64, 0u64);
@@ -48,6 +47,7 @@ impl Worker {
         if named == 0 {
             return 0;
         }
+        self.local.enter();
         let mut fates = [Fate::Untouched; MAX_BURST];
         let inserted = self.insert(now, kept, &mut fates);
         for slot in bits(named & !kept) {

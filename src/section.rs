@@ -18,6 +18,16 @@ const RENEW: u32 = 32;
 pub struct Section<'w> {
     worker: &'w mut Worker,
     calls: u32,
+    /// The worker was idle before.
+    idle: bool,
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        if self.idle {
+            self.worker.local.leave();
+        }
+    }
 }
 
 /// A connection met in a read section. It may die meanwhile; reading it is harmless then.
@@ -37,10 +47,11 @@ impl fmt::Debug for View<'_> {
 }
 
 impl Worker {
-    /// Opens a read section.
+    /// Opens a read section. It ends when it is dropped; a worker that was idle is idle again then.
     pub fn section(&mut self) -> Section<'_> {
+        let idle = !self.local.is_entered();
         self.local.enter();
-        Section { worker: self, calls: 0 }
+        Section { worker: self, calls: 0, idle }
     }
 }
 

@@ -220,8 +220,12 @@ impl Worker {
 
     /// Ends a connection. `false`: there is none of that handle (any more), or it is not confirmed yet.
     pub fn delete(&mut self, conn: Handle) -> bool {
+        let idle = !self.local.is_entered();
         self.local.enter();
         let deleted = self.shared.table.delete(&mut self.local, conn.index(), conn.generation());
+        if idle {
+            self.local.leave();
+        }
         if deleted {
             self.count(Stat::Deleted);
             self.permits.regain(&self.shared.limit);

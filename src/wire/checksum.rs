@@ -1,7 +1,7 @@
 //! The Internet checksum (RFC 1071) of transport and IPv4 headers.
 
 use super::{Headers, L4};
-use crate::tuple::{L3, protocol};
+use crate::net::{L3, protocol};
 
 /// What [`checksum`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use super::ip::{V4, V6, is_extension, skip_extensions};
 use super::transport::{gre, icmp, ports};
 use super::{Headers, L4, header};
+use crate::net::{Addr, L3, protocol};
 use crate::reason::Reason;
-use crate::tuple::{Addr, L3, protocol};
 
 /// What identifies the packet quoted by an ICMP error. Its lengths and checksums are not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

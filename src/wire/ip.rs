@@ -2,8 +2,8 @@
 
 use super::transport::{Network, transport};
 use super::{Headers, L4, header, up_to};
+use crate::net::{Addr, L3};
 use crate::reason::Reason;
-use crate::tuple::{Addr, L3};
 
 /// How many IPv6 extension headers are skipped before a packet is refused ([`Reason::Ipv6Extension`]).
 pub const MAX_EXTENSIONS: usize = 64;

@@ -1,7 +1,7 @@
 //! Ethernet with up to two VLAN tags (IEEE 802.1Q).
 
+use crate::net::L3;
 use crate::reason::Reason;
-use crate::tuple::L3;
 
 /// Where the IP packet of a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

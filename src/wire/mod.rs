@@ -24,8 +24,8 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+use crate::net::{Addr, L3};
 use crate::reason::Reason;
-use crate::tuple::{Addr, L3};
 
 pub use checksum::{Checksum, checksum, ipv4_header_checksum_ok};
 pub use inner::{Inner, InnerL4, inner};

@@ -1,8 +1,8 @@
 //! The transport headers: what each must have for its packet to be tracked at all.
 
 use super::{Headers, L4, header, tcp};
+use crate::net::{Addr, L3, protocol};
 use crate::reason::Reason;
-use crate::tuple::{Addr, L3, protocol};
 
 /// What the network layer says, until the transport header completes it.
 ///

@@ -1,0 +1,144 @@
+//! Once warm, `track` and `confirm` allocate nothing, free nothing and make no system call.
+//!
+//! Allocations are counted by the global allocator. System calls are forbidden by the kernel itself: a child process
+//! enters seccomp's strict mode, in which every call but `read`, `write` and `exit` is its death.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::*;
+use conntab::{CtState, Packet, Verdict, Worker};
+
+struct Counting;
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Packets of many kinds: flows opened, answered, reset, refused, expired, evicted; errors; nonsense.
+fn packets() -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    for i in 0..400u32 {
+        let (client, server) = ((host(i), 1000), (SERVER, 80));
+        let request = udp(host(i), SERVER, 5000, 53);
+        packets.push(unreachable(SERVER, &request));
+        packets.push(udp(SERVER, host(i), 53, 5000));
+        packets.push(request.clone());
+        packets.push(request);
+        packets.push(tcp(client, server, SYN, 100, 0, 0));
+        packets.push(tcp(server, client, SYN_ACK, 500, 101, 0));
+        packets.push(tcp(client, server, ACK, 101, 501, 10));
+        packets.push(tcp(server, client, if i % 3 == 0 { RST } else { FIN_ACK }, 501, 111, 0));
+        packets.push(ipv6(17, i as u16, 9, &udp_bytes(7, 7)));
+        packets.push(ipv4(99, host(i), SERVER, &[]));
+        packets.push(vec![0x45; (i % 40) as usize]);
+    }
+    packets
+}
+
+fn bursts(worker: &mut Worker, packets: &[Packet<'_>], begin: u64, rounds: u64) -> u64 {
+    let mut verdicts = [Verdict::default(); 32];
+    let mut opened = 0;
+    for round in 0..rounds {
+        // The clock makes some flows expire between two rounds.
+        let now = begin + round * 20_000;
+        for burst in packets.chunks(32) {
+            worker.track(now, burst, &mut verdicts);
+            let keep = 0x5fff_bff7;
+            opened += u64::from(worker.confirm(now, &mut verdicts[..burst.len()], keep));
+        }
+    }
+    opened
+}
+
+fn main() {
+    let bytes = packets();
+    let packets: Vec<Packet<'_>> = bytes.iter().map(|bytes| Packet::new(bytes)).collect();
+    // Room for fewer flows than there are: eviction, and refusals when freed entries run out, are on the path too.
+    let table = table(512);
+    let mut worker = table.worker().expect("a worker");
+    bursts(&mut worker, &packets, 0, 1);
+    worker.reap(0, u32::MAX);
+
+    let (mut opened, mut calls) = (0, 0);
+    for round in 1..60 {
+        let before = CALLS.load(Ordering::Relaxed);
+        opened += bursts(&mut worker, &packets, round * 20_000, 1);
+        calls += CALLS.load(Ordering::Relaxed) - before;
+        // Reclamation may allocate and free; it is not on the path. Here it often comes late.
+        if round % 6 == 0 {
+            worker.reap(round * 20_000, 256);
+        }
+    }
+    let stats = table.stats();
+    assert!(opened > 10_000 && stats.reclaim_stalled > 100, "{opened} {stats:?}");
+    assert!(stats.early_drop > 100 && stats.expired > 30 && stats.deleted > 100, "{stats:?}");
+    assert_eq!(calls, 0, "allocations and frees on the packet path");
+    let before = CALLS.load(Ordering::Relaxed);
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(CALLS.load(Ordering::Relaxed) - before, 2, "the counter counts");
+
+    worker.reap(0, u32::MAX);
+    assert_eq!(child(|| worker_is_silent(&mut worker, &packets)), Ended::WithTen);
+    assert_eq!(child(|| drop(std::fs::metadata("/"))), Ended::Killed, "the trap works");
+    println!("test quiet ... ok ({opened} connections opened, {stats:?})");
+}
+
+fn worker_is_silent(worker: &mut Worker, packets: &[Packet<'_>]) {
+    assert!(bursts(worker, packets, 2_000_000, 40) > 0);
+    let mut verdicts = [Verdict::default(); 1];
+    worker.track(0, &packets[..1], &mut verdicts);
+    assert_ne!(verdicts[0].state, CtState::Fragment);
+}
+
+#[derive(Debug, PartialEq)]
+enum Ended {
+    WithTen,
+    Killed,
+    Otherwise(i32),
+}
+
+/// Runs something in a child process under seccomp's strict mode.
+fn child(work: impl FnOnce()) -> Ended {
+    // SAFETY: this program has one thread.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork");
+    if pid == 0 {
+        // SAFETY: plain system calls of the child; `exit` is one that strict mode allows.
+        unsafe {
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT);
+            work();
+            libc::syscall(libc::SYS_exit, 10);
+        }
+        unreachable!("the child has exited");
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(waited, pid);
+    if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 10 {
+        Ended::WithTen
+    } else if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL {
+        Ended::Killed
+    } else {
+        Ended::Otherwise(status)
+    }
+}
