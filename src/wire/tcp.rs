@@ -88,10 +88,7 @@ impl Iterator for SackBlocks<'_> {
     fn next(&mut self) -> Option<(u32, u32)> {
         let (b, rest) = self.0.split_first()?;
         self.0 = rest;
-        Some((
-            u32::from_be_bytes([b[0], b[1], b[2], b[3]]),
-            u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
-        ))
+        Some((u32::from_be_bytes([b[0], b[1], b[2], b[3]]), u32::from_be_bytes([b[4], b[5], b[6], b[7]])))
     }
 }
 
