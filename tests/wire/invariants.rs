@@ -165,10 +165,9 @@ fn inner(data: &[u8], headers: &Headers) {
     }
     match found {
         Ok(inner) => assert_eq!(inner.l3, headers.l3),
-        Err(reason) => assert!(matches!(
-            reason,
-            Reason::IcmpInner | Reason::NotCaptured | Reason::RedirectOption
-        )),
+        Err(reason) => {
+            assert!(matches!(reason, Reason::IcmpInner | Reason::NotCaptured | Reason::RedirectOption))
+        }
     }
     for end in 0..data.len().min(256) {
         let shorter = wire::inner(&data[..end], headers);
