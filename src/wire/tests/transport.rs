@@ -4,7 +4,7 @@ use crate::wire::tcp::{Opt, Segment, flag, options};
 /// A TCP segment from port 1000 to 80 with these options, ack 1001, and `payload` bytes.
 fn tcp(options: &[u8], payload: usize) -> Vec<u8> {
     let mut bytes = hex("03e8 0050 000f4240 000003e9 50 12 1234 0000 0000");
-    bytes[12] = ((20 + options.len()) / 4 << 4) as u8;
+    bytes[12] = ((20 + options.len()) / 4 * 16) as u8;
     bytes.extend(options);
     bytes.extend(vec![0x61; payload]);
     v4(6, &bytes)
