@@ -96,7 +96,7 @@ impl Flow {
             }
         }
         if let Some(words) = parts.get(3) {
-            let (reason, excess) = explained(words, &segment, verdict.excess);
+            let (reason, excess) = explained(words, &segment);
             if let Some(reason) = reason {
                 check("reason", verdict.reason.as_str().to_owned(), reason.as_str());
                 if let Some(excess) = excess {

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Random TCP traces, plausible and not, judged by the running kernel.
 
-usage: tcp_fuzz.py [-n FLOWS] [-s SEED] -o FILE        (root; see rig.py)
+usage: tcp_fuzz.py [-n FLOWS] [-s SEED] [--new] -o FILE        (root; see rig.py)
 
 Every flow has its own settings and timeouts; before some segments all timeouts are raised, so that the table shows
-which segment set which timeout.
+which segment set which timeout. With --new a flow is kept only if it shows something that none before it did.
 """
-import argparse, os, random, struct, sys
+import argparse, os, random, re, struct, sys
 from rig import SWITCHES, TIMEOUTS, Rig, packet
 
 KINDS = ["S", "S.", "F.", ".", "P.", "R", "R."]
@@ -96,7 +96,7 @@ class Trace:
         if begin == "close" or r.random() < .3:
             script = script[:r.randint(1, max(1, len(script)))]
         self.weights = r.choice(((1, 1, 1, 6, 6, 1, 1), (6, 4, 1, 4, 2, 1, 1), (1, 1, 3, 4, 4, 2, 2), (2, 2, 2, 2, 2, 4, 4),
-                                 (0, 0, 0, 5, 5, 0, 0)))
+                                 (0, 0, 0, 5, 5, 0, 0), (5, 5, 2, 4, 1, 2, 2), (3, 3, 5, 4, 2, 1, 1)))
         for direction, flags in script:
             self.sent.append(self.make(direction, flags))
             yield self.sent[-1]
@@ -112,18 +112,19 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("-n", type=int, default=300)
     arguments.add_argument("-s", type=int, default=1)
+    arguments.add_argument("--new", action="store_true")
     arguments.add_argument("-o", required=True)
     a = arguments.parse_args()
     rng = random.Random(a.s)
     with open(a.o, "w") as out:
         out.write("""\
-# Random TCP traces as judged by Linux %s, recorded by tests/kernel/tcp_fuzz.py -n %d -s %d. Do not edit.
+# Random TCP traces as judged by Linux %s, recorded by tests/kernel/tcp_fuzz.py -n %d -s %d%s. Do not edit.
 #
 # flow, then tcp_* settings as they differ from the defaults
 # DIRECTION FLAGS SEQ ACK WINDOW LENGTH OPTIONS RAISED | VERDICT | ENTRY | the kernel's words
 # RAISED: by how much all timeouts were raised in all, in seconds. The rest as in tcp_states.txt.
-""" % (os.uname().release.split("-")[0], a.n, a.s))
-        rig, port = Rig(), 1024
+""" % (os.uname().release.split("-")[0], a.n, a.s, " --new" if a.new else ""))
+        rig, port, shown = Rig(), 1024, set()
         for number in range(a.n):
             port += 1
             if port == 60000:
@@ -136,15 +137,23 @@ def main():
             timeouts = dict(zip(TIMEOUTS, seconds))
             rig.tune(**switches)
             changed = {k: v for k, v in switches.items() if v != SWITCHES[k]}
-            out.write("flow " + " ".join("%s=%d" % x for x in [*changed.items(), *(("timeout_" + k, v) for k, v in timeouts.items())]) + "\n")
-            raised = 0
+            settings = [*changed.items(), *(("timeout_" + k, v) for k, v in timeouts.items())]
+            lines = ["flow " + " ".join("%s=%d" % x for x in settings)]
+            raised, before, shows = 0, "gone", set()
             for direction, (flags, _, seq, ack, window, length, opts) in Trace(rng).run():
                 raised = max(0, raised + rng.choice((0, 0, 0, 0, 1000, 1000, 2000, -1000)))
                 rig.tune(**{"timeout_" + k: v + raised for k, v in timeouts.items()})
                 verdict, words = rig.inject(packet(direction, port, flags, seq, ack, window, length, opts))
-                out.write(" | ".join(x for x in ("%s %s %d %d %d %d %s %d" % (
+                entry = rig.entry(port)
+                lines.append(" | ".join(x for x in ("%s %s %d %d %d %d %s %d" % (
                     "><"[direction], flags, seq, ack, window, length, opts.hex() or "-", raised), verdict,
-                    rig.entry(port), words) if x) + "\n")
+                    entry, words) if x))
+                state = " ".join(entry.split()[:2] + entry.split()[3:4])
+                shows.add((before, direction, flags.replace("P", ""), verdict, state, re.sub(r"\d+", "", words)))
+                before = state
+            if not a.new or shows - shown:
+                shown |= shows
+                out.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,11 @@ impl Table {
             match step.timeout {
                 Timeout::Keep => {}
                 Timeout::Set(seconds) => c.expires = now + u64::from(seconds) * 1000,
-                Timeout::AtMost(seconds) => c.expires = c.expires.min(now + u64::from(seconds) * 1000),
+                Timeout::Shorten { to, above } => {
+                    if c.expires - now >= u64::from(above) * 1000 {
+                        c.expires = c.expires.min(now + u64::from(to) * 1000);
+                    }
+                }
             }
             c.state = State::from_u8(step.state).expect("a state");
             match step.outcome {
@@ -193,7 +197,7 @@ pub fn unhex(text: &str) -> Vec<u8> {
 
 /// What of a kernel's explanation is comparable: our reason for the same, and the excess over the bound it names
 /// (`seq` and so on are the segment's).
-pub fn explained(words: &str, segment: &Segment, excess: u32) -> (Option<Reason>, Option<u32>) {
+pub fn explained(words: &str, segment: &Segment) -> (Option<Reason>, Option<u32>) {
     let number = |behind: &str| -> Option<u32> {
         let rest = &words[words.find(behind)? + behind.len()..];
         rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -204,7 +208,9 @@ pub fn explained(words: &str, segment: &Segment, excess: u32) -> (Option<Reason>
         .wrapping_add(u32::from(segment.flags & flag::SYN != 0))
         .wrapping_add(u32::from(segment.flags & flag::FIN != 0));
     if let Some(bound) = number("SEQ is over upper bound ") {
-        (Some(Reason::TcpSeqAbove), Some(segment.seq.wrapping_sub(bound).wrapping_add(1)))
+        // A refusal's sequence number 0 stands for the right one.
+        let refusal = segment.flags & flag::RST != 0 && segment.seq == 0;
+        (Some(Reason::TcpSeqAbove), (!refusal).then(|| segment.seq.wrapping_sub(bound).wrapping_add(1)))
     } else if number("ACK is over upper bound ").is_some() {
         (Some(Reason::TcpAckAbove), None)
     } else if let Some(bound) = number("SEQ is under lower bound ") {
@@ -228,7 +234,6 @@ pub fn explained(words: &str, segment: &Segment, excess: u32) -> (Option<Reason>
     } else if words.contains("invalid, state") {
         (Some(Reason::TcpState), Some(0))
     } else {
-        let _ = excess;
         (None, None)
     }
 }

@@ -220,11 +220,14 @@ fn resynchronise(record: &mut Record, direction: Direction) {
     record.last.flags = 0;
 }
 
+/// Less than so many seconds are not shortened any more (tried by experiment: 120 are, 119.9 are not).
+const SUSPECT_FLOOR: u32 = 120;
+
 /// An out-of-window RST or FIN. If both ends send such, they know something that we do not: the connection need not
 /// stay long (scenario tcp-rst-ack-mismatch).
 fn suspect(last: &mut Last, direction: Direction, kind: Kind, tunables: &Tunables) -> Timeout {
     if last.direction() != direction && matches!(last.kind(), Some(Kind::Rst | Kind::Fin)) {
-        return Timeout::AtMost(tunables.tcp_timeout_unacknowledged);
+        return Timeout::Shorten { to: tunables.tcp_timeout_unacknowledged, above: SUSPECT_FLOOR };
     }
     last.note(direction, kind);
     Timeout::Keep
