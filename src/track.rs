@@ -452,15 +452,18 @@ fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32) -> u32 {
         _ if fixed => before.time,
         Timeout::Keep => before.time,
         Timeout::Set(seconds) if private => seconds * 1000,
-        Timeout::AtMost(seconds) if private => before.time.min(seconds * 1000),
+        Timeout::Shorten { to, above } if private && before.time >= above * 1000 => {
+            before.time.min(to * 1000)
+        }
         Timeout::Set(seconds) => {
             let new = tick.wrapping_add(seconds * 1000);
             let shorter_by = before.time.wrapping_sub(new);
             if (1..=SKEW).contains(&shorter_by) { before.time } else { new }
         }
-        Timeout::AtMost(seconds) => {
-            let most = seconds * 1000;
-            if before.left(tick) > most as i32 { tick.wrapping_add(most) } else { before.time }
+        Timeout::Shorten { to, above } => {
+            let (left, to) = (before.left(tick), to * 1000);
+            let shorten = !private && left >= (above * 1000) as i32 && left > to as i32;
+            if shorten { tick.wrapping_add(to) } else { before.time }
         }
     }
 }

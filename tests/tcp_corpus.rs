@@ -168,7 +168,11 @@ fn play(scenario: &Value) -> (usize, Vec<String>) {
             };
             check("direction", direction, v["dir"].as_str().unwrap_or("none"));
             // A refusal by tcp_loose goes without words.
-            assert!(reason == Reason::None || v["reason"].is_string() || matches!(reason, Reason::TcpMidstream | Reason::TcpSynAgain));
+            assert!(
+                reason == Reason::None
+                    || v["reason"].is_string()
+                    || matches!(reason, Reason::TcpMidstream | Reason::TcpSynAgain)
+            );
         }
         let now = table.now;
         table.conns.retain(|c| c.expires > now);
@@ -180,7 +184,8 @@ fn play(scenario: &Value) -> (usize, Vec<String>) {
                 recorded.insert(words.join(" "), left);
             }
         }
-        let ours: BTreeMap<String, u64> = table.conns.iter().map(|c| (line(c), c.seconds_left(now))).collect();
+        let ours: BTreeMap<String, u64> =
+            table.conns.iter().map(|c| (line(c), c.seconds_left(now))).collect();
         let keys = |m: &BTreeMap<String, u64>| m.keys().cloned().collect::<Vec<_>>().join("\n          ");
         check("table", &keys(&ours), &keys(&recorded));
         for (l, left) in &ours {
@@ -201,7 +206,9 @@ fn judges_every_scenario_as_the_kernel_does() {
     for entry in std::fs::read_dir(directory).expect("the corpus") {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        if !(name.starts_with("tcp-") || name.starts_with("expire-tcp-")) || path.extension().is_none_or(|e| e != "json") {
+        if !(name.starts_with("tcp-") || name.starts_with("expire-tcp-"))
+            || path.extension().is_none_or(|e| e != "json")
+        {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("a scenario");

@@ -14,9 +14,8 @@ use crate::reason::Reason;
 pub enum Outcome {
     /// The packet belongs to the connection, and advances it: it is counted and refreshes the timeout.
     Accept,
-    /// The packet is let through with its connection but changes nothing: no counter, no timeout, and (crossing SYNs
-    /// apart) no state.
-    /// (In reply direction it still makes the connection replied.)
+    /// The packet is let through with its connection but is not counted and refreshes nothing. (In reply direction it
+    /// still makes the connection replied. The state hardly ever changes: [`Step::state`] holds.)
     Ignore,
     /// The packet is INVALID: it is let through without a connection.
     Invalid,
@@ -32,8 +31,13 @@ pub enum Timeout {
     Keep,
     /// That many seconds from now.
     Set(u32),
-    /// That many seconds from now, if more are left at present. (Also obeyed for an INVALID packet.)
-    AtMost(u32),
+    /// Down to `to` seconds from now, if more are left, and at least `above`. (Also obeyed for an INVALID packet.)
+    Shorten {
+        /// Seconds from now.
+        to: u32,
+        /// Seconds that must be left.
+        above: u32,
+    },
 }
 
 /// A tracker's judgement of one packet.
