@@ -80,6 +80,7 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         early in prop::collection::vec((0_usize..64, any::<u8>()), 0..6),
         end in 0_usize..500,
+        shorter in prop_oneof![Just(0), 0_u8..60],
         missing in prop_oneof![Just(0), 0_u32..2000],
     ) {
         let frame = packet.frame();
@@ -93,6 +94,9 @@ proptest! {
                 *byte = value;
             }
         }
+        // The low byte of the IP length: what was the end of the packet becomes padding.
+        let low = if data[0] >> 4 == 4 { 3 } else { 5 };
+        data[low] = data[low].saturating_sub(shorter);
         if end > 100 {
             data.resize(end.min(data.len() + 20), 0x55);
         }

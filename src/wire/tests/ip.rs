@@ -43,6 +43,15 @@ fn bytes_behind_the_packet_are_padding() {
     let mut packet = v6(17, &hex("0001 0002 0008 0000"));
     packet.extend([0xff; 30]);
     assert_eq!(headers(&packet).len, 48);
+    // Padding does not make a header longer.
+    for (mut packet, short) in [(v4(17, &[0, 8, 0, 8, 0, 8, 0]), 27), (v6(17, &[0, 8, 0, 8, 0, 8, 0]), 47)] {
+        assert_eq!(packet.len(), short);
+        packet.extend([0; 30]);
+        assert_eq!(l4(&packet), Err(Reason::L4Truncated));
+    }
+    let mut packet = v6(60, &extension(17, &[0, 8, 0, 8, 0, 8, 0]));
+    packet.extend([0; 30]);
+    assert_eq!(l4(&packet), Err(Reason::L4Truncated));
 }
 
 #[test]
@@ -86,11 +95,12 @@ fn a_short_capture() {
 #[test]
 fn v4_fragments() {
     for (field, expected) in [
-        ([0x40, 0], UDP),             // don't fragment
-        ([0x20, 0], L4::Fragment),    // first
-        ([0x20, 1], L4::Fragment),    // middle
-        ([0x00, 1], L4::Fragment),    // last
-        ([0x80, 0], UDP),             // reserved bit
+        ([0x40, 0], UDP),          // don't fragment
+        ([0x20, 0], L4::Fragment), // first
+        ([0x20, 1], L4::Fragment), // middle
+        ([0x00, 1], L4::Fragment), // last
+        ([0x80, 0], UDP),          // reserved bit
+        ([0x10, 0x00], L4::Fragment),
         ([0x1f, 0xff], L4::Fragment), // beyond 65535
     ] {
         let mut packet = v4(17, &hex("0005 0006 0009 0000 78"));
@@ -139,6 +149,10 @@ fn v6_extension_headers_that_lead_nowhere() {
     assert_eq!(l4(&v6(60, &hex("1100 0104 000000"))), Err(Reason::Ipv6Extension));
     assert_eq!(l4(&v6(60, &hex("1105 0104 00000000 73686f7274"))), Err(Reason::Ipv6Extension));
     assert_eq!(l4(&v6(44, &hex("1100 0000"))), Err(Reason::Ipv6Extension));
+    for cut in 1..24 {
+        assert_eq!(l4(&v6(60, &[&[89, 2], &[0; 22][..]].concat()[..24 - cut])), Err(Reason::Ipv6Extension));
+        assert_eq!(l4(&v6(51, &[&[89, 4], &[0; 22][..]].concat()[..24 - cut])), Err(Reason::Ipv6Extension));
+    }
     // The transport header must still fit behind them.
     assert_eq!(l4(&v6(60, &extension(17, &[0; 7]))), Err(Reason::L4Truncated));
 

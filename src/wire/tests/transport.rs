@@ -48,6 +48,9 @@ fn tcp_cut_short() {
     for len in 0..20 {
         assert_eq!(l4(&v4(6, &whole[20..20 + len])), Err(Reason::L4Truncated), "{len}");
     }
+    // One byte short of its options.
+    let whole_options = tcp(&[1, 1, 1, 1], 0);
+    assert_eq!(l4(&v4(6, &whole_options[20..43])), Err(Reason::TcpDataOffset));
     for offset in [0, 4, 6, 15] {
         let mut packet = whole.clone();
         packet[32] = offset << 4;
@@ -134,6 +137,7 @@ fn sack_edges() {
         // Not above ack; the left edge has no say.
         (format!("0101 050a {}", block(500, 600)), None),
         (format!("0101 050a {}", block(0, 1001)), None),
+        (format!("0101 050a {}", block(0, 1002)), Some(1002)),
         (format!("0101 050a {}", block(1201, 1101)), Some(1101)),
         (format!("0101 050a {}", block(2_000_000, 1201)), Some(1201)),
         (format!("0101 050a {}", block(0, 1001 + 0x7fff_fff0)), Some(1001 + 0x7fff_fff0)),
@@ -262,6 +266,13 @@ fn icmp() {
     assert_eq!(verify(&format!("{v6_} 8000 c14a 0005 0001 616263")), Checksum::Good);
     assert_eq!(verify(&format!("{v6_} 8000 c14b 0005 0001 616263")), Checksum::Bad);
 
+    // The sum with the most carries.
+    for len in [8, 9, 64, 1480, 60_000] {
+        let packet = v4(1, &vec![0xff; len]);
+        let expected = if len % 2 == 0 { Checksum::Good } else { Checksum::Bad };
+        assert_eq!(checksum(&packet, &headers(&packet)), expected, "{len}");
+    }
+
     let echo = hex("0800 0000 0005 0001");
     assert_eq!(l4(&v4(1, &echo)), Ok(L4::Icmp { kind: 8, code: 0, id: 5 }));
     assert_eq!(l4(&v6(58, &echo)), Ok(L4::Icmpv6 { kind: 8, code: 0, id: 5 }));
@@ -295,6 +306,8 @@ fn gre() {
         assert_eq!(l4(&v4(47, &pptp[..len])), plain);
     }
     assert_eq!(l4(&v4(47, &hex("3001 0800 0008 004d"))), Err(Reason::GreProtocol));
-    assert_eq!(l4(&v4(47, &hex("3002 880b 0008 004d"))), plain);
+    for version in ["3002", "3005", "3007"] {
+        assert_eq!(l4(&v4(47, &hex(&format!("{version} 880b 0008 004d")))), plain);
+    }
     assert_eq!(parse(&v4(47, &pptp)[..24], 32), Err(Reason::NotCaptured));
 }
