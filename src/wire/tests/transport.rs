@@ -29,11 +29,13 @@ fn tcp_fields() {
         flags: flag::SYN | flag::ACK,
         window: 0x1234,
         payload: 7,
+        has_options: false,
         wscale: None,
         sack_permitted: false,
         sack_edge: None,
     };
     assert_eq!(segment(""), expected);
+    let expected = Segment { has_options: true, ..expected };
     assert_eq!(segment("0101080a 00000001 00000002"), expected);
     let expected = Segment { wscale: Some(7), sack_permitted: true, ..expected };
     assert_eq!(segment("020405b4 0402 080a0000000000000000 01 030307"), expected);
