@@ -48,3 +48,8 @@ pub use reason::Reason;
 pub use section::{Section, View};
 pub use stats::Stats;
 pub use worker::{NatError, Worker};
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

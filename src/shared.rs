@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Config, ConfigError, HugePages};
-use crate::conn::{Conn, Context, Nat6, Record, Word};
+use crate::conn::{Conn, Context, Nat6, Word};
 use crate::connection::{Connection, Counters, Tracked};
 use crate::hash::TupleHash;
 use crate::limit::Limit;
@@ -12,7 +12,7 @@ use crate::packet::Handle;
 use crate::proto::{gre, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::{self, Geometry};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -246,24 +246,6 @@ impl Shared {
         }
     }
 
-    /// The tracker's record as one writer left it; `None` if writers kept interfering.
-    fn settled_record(&self, conn: &Conn) -> Option<Record> {
-        for _ in 0..64 {
-            // Acquire: pairs with the writer's Release when it leaves, so that its words are seen.
-            let before = conn.version.load(Ordering::Acquire);
-            if before & 1 == 0 {
-                let record = conn.load_record();
-                // The words must be read before the version is read again.
-                fence(Ordering::Acquire);
-                if conn.version.load(Ordering::Relaxed) == before {
-                    return Some(record);
-                }
-            }
-            std::hint::spin_loop();
-        }
-        None
-    }
-
     /// A copy of a connection whose word was read as `word`. The caller keeps the connection from being freed: it is
     /// pinned, or owns the connection.
     pub fn copy(&self, index: u32, word: Word, confirmed: bool, now: u64) -> Connection {
@@ -272,7 +254,7 @@ impl Shared {
             [Direction::Original, Direction::Reply].map(|dir| conn.key_of(self.table.context(), index, dir));
         let tracked = match original.l4() {
             protocol::TCP => {
-                let record = self.settled_record(conn).map(|words| tcp::Record::unpack(&words));
+                let record = conn.settled_record().map(|words| tcp::Record::unpack(&words));
                 Tracked::Tcp(tcp::State::from_u8(word.state).unwrap_or(tcp::State::None), record)
             }
             protocol::GRE => {

@@ -15,13 +15,13 @@ use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::{Lane, Scratch, Task};
 use crate::stats::Stat;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::table::{Hit, is_live};
 use crate::tuple::{Direction, Key, Tuple};
 use crate::wire::{self, Checksum, Headers, L4};
 use crate::worker::{Pending, Worker};
 
-/// Tries to enter a record that another worker is writing, and to change a word that others are changing.
+/// Tries to change a word that others are changing.
 const TRIES: usize = 64;
 
 /// Workers' clocks may differ by so many milliseconds: a refresh that shortens by less is an older clock's.
@@ -297,10 +297,8 @@ impl Worker {
                 // The word changes with the record, before anybody can read the record as settled. Where the connection
                 // has died meanwhile there is nothing to change: the packet came just before its end.
                 let word = self.commit(index, &step, dir, private, tick, false);
-                conn.version.store(version + 2, Release);
+                conn.leave_record(version);
                 return (step, word);
-            }
-            std::hint::spin_loop();
         }
         // Another worker is in the middle of this record, perhaps for long. This packet is let through by the
         // connection's state; as its window is then not known, windows are not judged from now on.
