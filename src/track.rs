@@ -276,29 +276,23 @@ impl Worker {
         tick: u32,
     ) -> (Step, Word) {
         let conn = self.shared.table.entry(index);
-        for _ in 0..TRIES {
-            let version = conn.version.load(Relaxed);
-            // Acquire: pairs with the Release below; the words of the last writer are seen.
-            if version & 1 == 0
-                && conn.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok()
-            {
-                let word = Word::unpack(conn.word_acquire());
-                let mut record = tcp::Record::unpack(&conn.load_record());
-                if word.liberal() {
-                    for end in &mut record.ends {
-                        end.flags |= tcp::flags::LIBERAL;
-                    }
+        if let Some(version) = conn.enter_record() {
+            let word = Word::unpack(conn.word_acquire());
+            let mut record = tcp::Record::unpack(&conn.load_record());
+            if word.liberal() {
+                for end in &mut record.ends {
+                    end.flags |= tcp::flags::LIBERAL;
                 }
-                let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
-                let seen =
-                    tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
-                let step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
-                conn.store_record(&record.pack());
-                // The word changes with the record, before anybody can read the record as settled. Where the connection
-                // has died meanwhile there is nothing to change: the packet came just before its end.
-                let word = self.commit(index, &step, dir, private, tick, false);
-                conn.leave_record(version);
-                return (step, word);
+            }
+            let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
+            let seen = tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
+            let step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
+            conn.store_record(&record.pack());
+            // The word changes with the record, before anybody can read the record as settled. Where the connection
+            // has died meanwhile there is nothing to change: the packet came just before its end.
+            let word = self.commit(index, &step, dir, private, tick, false);
+            conn.leave_record(version);
+            return (step, word);
         }
         // Another worker is in the middle of this record, perhaps for long. This packet is let through by the
         // connection's state; as its window is then not known, windows are not judged from now on.
