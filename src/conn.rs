@@ -20,7 +20,7 @@
 use crate::hash::TupleHash;
 use crate::memory::Array;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, fence};
+use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
 use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone};
 
@@ -249,11 +249,16 @@ impl Conn {
         for _ in 0..TRIES {
             let version = self.version.load(Relaxed);
             // Acquire: pairs with the Release of the last to leave.
-            let entered = version & 1 == 0
-                && self.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok();
+            let entered = (version & 1 == 0 || mutated("record-enter-odd"))
+                && self
+                    .version
+                    .compare_exchange(version, version + 1, order("record-enter-relaxed", Acquire), Relaxed)
+                    .is_ok();
             if entered {
                 // A reader that sees one of our words must see the odd version as well; pairs with its Acquire fence.
-                fence(Release);
+                if !mutated("record-enter-no-fence") {
+                    fence(Release);
+                }
                 return Some(version);
             }
             std::hint::spin_loop();
@@ -265,7 +270,7 @@ impl Conn {
     #[inline]
     pub fn leave_record(&self, version: u64) {
         // Release: whoever enters next, or reads, sees the words.
-        self.version.store(version.wrapping_add(2), Release);
+        self.version.store(version.wrapping_add(2), order("record-leave-relaxed", Release));
     }
 
     /// The record as one writer left it; `None` if writers kept interfering.
@@ -277,7 +282,9 @@ impl Conn {
                 let record = self.load_record();
                 // The words are read before the version is read again: if one was of a later writer, then the version is
                 // seen to be that writer's, too. Pairs with the fence in `enter_record`.
-                fence(Acquire);
+                if !mutated("record-read-no-fence") {
+                    fence(Acquire);
+                }
                 if self.version.load(Relaxed) == before {
                     return Some(record);
                 }

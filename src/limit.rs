@@ -26,6 +26,8 @@ impl Limit {
         // Each failure is another worker's success; after a few the caller is better off with early_drop.
         for _ in 0..8 {
             let lot = LOT.min(self.max - granted);
+            #[cfg(conntab_mutate)]
+            let lot = if crate::sync::mutated("limit-plus-one") { lot + 1 } else { lot };
             if lot == 0 {
                 return 0;
             }

@@ -12,7 +12,7 @@ use crate::packet::Handle;
 use crate::proto::{gre, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, order};
 use crate::table::{self, Geometry};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -80,7 +80,7 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
-    fn new(tunables: &Tunables, options: Options) -> Result<Self, NoMemory> {
+    pub fn new(tunables: &Tunables, options: Options) -> Result<Self, NoMemory> {
         let values = Array::new(Tunables::NAMES.len(), options)?;
         let tuning = Self { version: AtomicU32::new(0), values };
         let mut copy = *tunables;
@@ -95,6 +95,11 @@ impl Tuning {
         self.version.load(Ordering::Acquire)
     }
 
+    #[cfg(all(test, conntab_loom))]
+    pub fn value(&self, name: &str) -> u32 {
+        self.values[Tunables::place(name).unwrap()].load(Ordering::Relaxed)
+    }
+
     pub fn read(&self) -> Tunables {
         let mut tunables = Tunables::default();
         for (place, value) in self.values.iter().enumerate() {
@@ -106,7 +111,7 @@ impl Tuning {
     pub fn set(&self, name: &str, value: u32) -> Result<(), ConfigError> {
         self.read().set(name, value)?;
         self.values[Tunables::place(name)?].store(value, Ordering::Relaxed);
-        self.version.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, order("tuning-relaxed", Ordering::Release));
         Ok(())
     }
 }

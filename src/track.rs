@@ -100,21 +100,24 @@ impl Worker {
         }
         let invalid = |reason| (CtState::Invalid, reason);
         let bytes = packet.bytes();
-        let headers = wire::parse(bytes, packet.wire_len()).map_err(invalid)?;
-        if headers.l4 == L4::Fragment {
+        let headers = &mut scratch.lanes[at].headers;
+        wire::parse_into(bytes, packet.wire_len(), headers).map_err(invalid)?;
+        let headers = &*headers;
+        if matches!(headers.l4, L4::Fragment) {
             return Err((CtState::Fragment, Reason::Fragment));
         }
         let verify = self.tunables.checksum != 0
             && packet.hook == Hook::Prerouting
             && packet.flags & packet_flag::CHECKSUM_OK == 0;
-        if verify && wire::checksum(bytes, &headers) == Checksum::Bad {
+        if verify && wire::checksum(bytes, headers) == Checksum::Bad {
             return Err(invalid(Reason::Checksum));
         }
         let zones = [packet.zone_orig, packet.zone_reply];
-        let (task, key) = task_of(bytes, &headers, packet.zone_orig)?;
+        let (task, key) = task_of(bytes, headers, packet.zone_orig)?;
         let hash = self.shared.table.hash(&key);
         self.shared.table.prefetch(hash);
-        scratch.lanes[at] = Lane { packet: 0, task, zones, headers };
+        scratch.lanes[at].task = task;
+        scratch.lanes[at].zones = zones;
         scratch.keys[at] = key;
         scratch.hashes[at] = hash;
         Ok(())
@@ -473,9 +476,10 @@ fn task_of(bytes: &[u8], headers: &Headers, zone: u16) -> Result<(Task, Key), As
         icmp::Kind::Answer => Ok((Task::Answer, Tuple::of(headers).key(zone))),
         icmp::Kind::Error => Ok((Task::Error, error_key(bytes, headers, zone)?)),
         icmp::Kind::Redirect => {
-            // Only a router on the link may redirect (RFC 4861, section 8.1).
+            // Only a router on the link may redirect, and there is no code but 0 (RFC 4861, section 8.1).
             let link_local = headers.src[0] == 0xfe && headers.src[1] & 0xc0 == 0x80;
-            if !link_local || headers.hop_limit != 255 {
+            let code = matches!(headers.l4, L4::Icmpv6 { code: 1.., .. });
+            if !link_local || headers.hop_limit != 255 || code {
                 return Err((CtState::Invalid, Reason::IcmpRedirect));
             }
             Ok((Task::Error, error_key(bytes, headers, zone)?))
