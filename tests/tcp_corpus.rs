@@ -149,12 +149,12 @@ fn play(scenario: &Value) -> (usize, Vec<String>) {
                 Parsed::Broken => ("INVALID", None, Reason::None),
                 Parsed::Tcp(key, segment, len) => {
                     let verdict = table.track(&key, &segment, len, &tunables, leaves);
-                    if let Some(words) = v["reason"].as_str() {
-                        if let (Some(reason), excess) = explained(words, &segment) {
-                            check("reason", verdict.reason.as_str(), reason.as_str());
-                            if let Some(excess) = excess {
-                                check("excess", &verdict.excess.to_string(), &excess.to_string());
-                            }
+                    if let Some(words) = v["reason"].as_str()
+                        && let (Some(reason), excess) = explained(words, &segment)
+                    {
+                        check("reason", verdict.reason.as_str(), reason.as_str());
+                        if let Some(excess) = excess {
+                            check("excess", &verdict.excess.to_string(), &excess.to_string());
                         }
                     }
                     (verdict.state, verdict.direction, verdict.reason)
@@ -168,7 +168,11 @@ fn play(scenario: &Value) -> (usize, Vec<String>) {
             };
             check("direction", direction, v["dir"].as_str().unwrap_or("none"));
             // A refusal by tcp_loose goes without words.
-            assert!(reason == Reason::None || v["reason"].is_string() || matches!(reason, Reason::TcpMidstream | Reason::TcpSynAgain));
+            assert!(
+                reason == Reason::None
+                    || v["reason"].is_string()
+                    || matches!(reason, Reason::TcpMidstream | Reason::TcpSynAgain)
+            );
         }
         let now = table.now;
         table.conns.retain(|c| c.expires > now);
@@ -180,14 +184,15 @@ fn play(scenario: &Value) -> (usize, Vec<String>) {
                 recorded.insert(words.join(" "), left);
             }
         }
-        let ours: BTreeMap<String, u64> = table.conns.iter().map(|c| (line(c), c.seconds_left(now))).collect();
+        let ours: BTreeMap<String, u64> =
+            table.conns.iter().map(|c| (line(c), c.seconds_left(now))).collect();
         let keys = |m: &BTreeMap<String, u64>| m.keys().cloned().collect::<Vec<_>>().join("\n          ");
         check("table", &keys(&ours), &keys(&recorded));
         for (l, left) in &ours {
-            if let Some(theirs) = recorded.get(l) {
-                if left.abs_diff(*theirs) > 1 {
-                    check("seconds left", &left.to_string(), &theirs.to_string());
-                }
+            if let Some(theirs) = recorded.get(l)
+                && left.abs_diff(*theirs) > 1
+            {
+                check("seconds left", &left.to_string(), &theirs.to_string());
             }
         }
     }
@@ -201,7 +206,9 @@ fn judges_every_scenario_as_the_kernel_does() {
     for entry in std::fs::read_dir(directory).expect("the corpus") {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        if !(name.starts_with("tcp-") || name.starts_with("expire-tcp-")) || path.extension().is_none_or(|e| e != "json") {
+        if !(name.starts_with("tcp-") || name.starts_with("expire-tcp-"))
+            || path.extension().is_none_or(|e| e != "json")
+        {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("a scenario");

@@ -132,7 +132,11 @@ fn judges_random_traces_as_the_kernel_does() {
             flow.broken = true;
             broken += 1;
             if broken <= 8 {
-                println!("--\n{}\n   before: {before:?}\n   WRONG {}", flow.lines.join("\n"), wrong.join("; "));
+                println!(
+                    "--\n{}\n   before: {before:?}\n   WRONG {}",
+                    flow.lines.join("\n"),
+                    wrong.join("; ")
+                );
             }
         }
     }

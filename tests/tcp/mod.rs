@@ -48,7 +48,14 @@ pub struct Table {
 
 impl Table {
     /// Judges a segment. `leaves`: the packet will be forwarded, so that a new connection is confirmed.
-    pub fn track(&mut self, key: &Key, segment: &Segment, len: u64, tunables: &Tunables, leaves: bool) -> Verdict {
+    pub fn track(
+        &mut self,
+        key: &Key,
+        segment: &Segment,
+        len: u64,
+        tunables: &Tunables,
+        leaves: bool,
+    ) -> Verdict {
         let now = self.now;
         self.conns.retain(|c| c.expires > now);
         let found = self.conns.iter().position(|c| c.key == *key || reverse(&c.key) == *key);
@@ -95,7 +102,14 @@ impl Table {
         self.create(key, segment, len, tunables, leaves)
     }
 
-    fn create(&mut self, key: &Key, segment: &Segment, len: u64, tunables: &Tunables, leaves: bool) -> Verdict {
+    fn create(
+        &mut self,
+        key: &Key,
+        segment: &Segment,
+        len: u64,
+        tunables: &Tunables,
+        leaves: bool,
+    ) -> Verdict {
         let (record, step) = match tcp::open(segment, tunables) {
             Ok(opened) => opened,
             Err((reason, excess)) => return invalid(reason, excess),

@@ -23,7 +23,8 @@ pub(super) fn pick_up(segment: &Segment) -> Record {
     let end = window::end_of(segment);
     let max_win = u32::from(segment.window).max(1);
     let known = flags::SACK_PERMITTED | flags::LIBERAL;
-    let original = End { end, max_end: end.wrapping_add(max_win), max_win, max_ack: 0, scale: 0, flags: known };
+    let original =
+        End { end, max_end: end.wrapping_add(max_win), max_win, max_ack: 0, scale: 0, flags: known };
     Record { ends: [original, End { flags: known, ..End::default() }], ..Record::default() }
 }
 
@@ -92,7 +93,9 @@ pub(super) fn go(
                 // On its way out: any RST will do (tcp_states.txt: fin-wait to close).
                 judged = true;
             } else {
-                if record.ends[receiver].flags & flags::MAX_ACK_SET != 0 && record.last.kind() != Some(Kind::Syn) {
+                if record.ends[receiver].flags & flags::MAX_ACK_SET != 0
+                    && record.last.kind() != Some(Kind::Syn)
+                {
                     let exact = record.ends[receiver].max_ack;
                     // Until the handshake is complete a RST may carry sequence number 0 (RFC 9293 3.10.7.1).
                     let firm = state == State::Established && seen.assured;
@@ -198,9 +201,7 @@ fn answers_let_through(
 
 /// Whether this is the SYN/ACK to a SYN that we ignored: the ends know better than we do.
 fn answers_ignored_syn(record: &Record, direction: Direction, kind: Kind, segment: &Segment) -> bool {
-    kind == Kind::SynAck
-        && record.last.was(direction.opposite(), Kind::Syn)
-        && segment.ack == record.last.end
+    kind == Kind::SynAck && record.last.was(direction.opposite(), Kind::Syn) && segment.ack == record.last.end
 }
 
 /// Begins anew with the SYN that was ignored (scenario tcp-synack-lost).

@@ -12,8 +12,8 @@
 //! | IV | it acknowledges no less than that minus a generous constant | ACK lower bound |
 
 use super::State;
-use super::record::{End, Record, flags};
 use super::kind::Kind;
+use super::record::{End, Record, flags};
 use crate::reason::Reason;
 use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, flag};
@@ -38,6 +38,12 @@ pub(super) enum Fit {
     Ignored(Reason, u32),
     /// Out of bounds.
     Out(Reason, u32),
+}
+
+/// A window as meant (RFC 7323 2.3). The mask only keeps a nonsensical scale from overflowing.
+#[inline]
+const fn scaled(window: u16, scale: u8) -> u32 {
+    (window as u32) << (scale & 15)
 }
 
 /// The sequence number behind the segment.
@@ -119,13 +125,11 @@ pub(super) fn judge(
     } else if first {
         // The first seen of this end is in mid-stream: take it for good.
         sender.end = end;
-        sender.max_win = if segment.window == 0 { 1 } else { u32::from(segment.window) << sender.scale };
+        sender.max_win = scaled(segment.window, sender.scale).max(1);
         sender.max_end = end.wrapping_add(sender.max_win);
-        if receiver.max_win == 0 {
+        if sack == receiver.end.wrapping_add(1) {
+            // The answer to a keep-alive probe: its byte is one the receiver has sent (RFC 9293 3.8.4).
             receiver.end = sack;
-            receiver.max_end = sack;
-        } else if sack == receiver.end.wrapping_add(1) {
-            receiver.end = receiver.end.wrapping_add(1);
         }
     }
 
@@ -143,7 +147,7 @@ pub(super) fn judge(
         end = sender.end;
     }
 
-    let window = if syn { u32::from(segment.window) } else { u32::from(segment.window) << sender.scale };
+    let window = if syn { u32::from(segment.window) } else { scaled(segment.window, sender.scale) };
 
     let lowest = sender.end.wrapping_sub(receiver.max_win).wrapping_sub(1);
     let oldest = receiver.end.wrapping_sub(sender.max_win.max(ACK_SLACK)).wrapping_sub(1);
