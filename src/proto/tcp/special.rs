@@ -40,7 +40,6 @@ pub(super) fn go(
     tunables: &Tunables,
 ) -> Step {
     let other = |outcome, reason, excess| Step::other(outcome, state as u8, reason, excess);
-    let mut from = state;
     let mut to = match table::next(state, direction, kind) {
         Next::To(to) => to,
         Next::Invalid => return other(Outcome::Invalid, Reason::TcpState, 0),
@@ -49,7 +48,6 @@ pub(super) fn go(
                 return ignore(record, state, direction, kind, segment);
             }
             resynchronise(record, direction);
-            from = State::SynSent;
             State::SynRecv
         }
     };
@@ -120,7 +118,7 @@ pub(super) fn go(
 
     if !judged {
         let liberal = record.ends[sender].flags & flags::LIBERAL != 0 || tunables.tcp_be_liberal != 0;
-        match window::judge(record, from, direction, kind, segment, liberal) {
+        match window::judge(record, state, direction, kind, segment, liberal) {
             Fit::In => {}
             Fit::Ignored(reason, excess) => return other(Outcome::Ignore, reason, excess),
             Fit::Out(reason, excess) => {
@@ -134,7 +132,7 @@ pub(super) fn go(
     }
 
     record.last.note(direction, kind);
-    if to == State::FinWait && from != State::FinWait {
+    if to == State::FinWait {
         record.ends[sender].flags |= flags::CLOSE_INITIATED;
     }
     let mut step = Step::accept(to as u8, timeout(record, to, kind, seen, tunables));
@@ -146,10 +144,7 @@ pub(super) fn go(
             // Scenario tcp-syn-retransmit: or a client could keep its entry for ever.
             return Step::other(Outcome::Ignore, to as u8, Reason::TcpSynAgain, 0);
         }
-    } else if !seen.assured
-        && to == State::Established
-        && matches!(state, State::SynRecv | State::Established)
-    {
+    } else if !seen.assured && to == State::Established {
         step.assure = true;
     }
     step
@@ -217,7 +212,6 @@ fn resynchronise(record: &mut Record, direction: Direction) {
     };
     let liberal = record.ends[direction as usize].flags & flags::LIBERAL;
     record.ends[direction as usize] = End { flags: liberal, ..End::default() };
-    record.last.flags = 0;
 }
 
 /// Less than so many seconds are not shortened any more (tried by experiment: 120 are, 119.9 are not).
@@ -241,13 +235,10 @@ fn ignore(record: &mut Record, state: State, direction: Direction, kind: Kind, s
     last.ack = segment.ack;
     last.end = window::end_of(segment);
     last.window = segment.window;
-    if kind == Kind::Syn && direction == Direction::Original {
+    if kind == Kind::Syn {
         let syn = End::from_syn(segment);
         last.scale = syn.scale;
-        last.flags = syn.flags;
-        if state == State::LastAck {
-            last.flags |= flags::CHALLENGE_ACK;
-        }
+        last.flags = syn.flags | flags::CHALLENGE_ACK;
     }
     Step::other(Outcome::Ignore, state as u8, Reason::TcpStateIgnored, 0)
 }

@@ -97,7 +97,7 @@ pub(super) fn judge(
         Direction::Reply => (reply, original),
     };
     let syn = segment.flags & flag::SYN != 0;
-    let mut has_ack = segment.flags & flag::ACK != 0;
+    let has_ack = segment.flags & flag::ACK != 0;
     let mut seq = segment.seq;
     let mut end = end_of(segment);
     let mut ack = segment.ack;
@@ -133,13 +133,10 @@ pub(super) fn judge(
         }
     }
 
-    if !has_ack {
+    if !has_ack || kind == Kind::Rst && ack == 0 {
+        // A RST that acknowledges 0 acknowledges nothing.
         ack = receiver.end;
         sack = ack;
-    } else if kind == Kind::Rst && ack == 0 {
-        ack = receiver.end;
-        sack = ack;
-        has_ack = true;
     }
     if kind == Kind::Rst && seq == 0 && state == State::SynSent {
         // RFC 9293 3.10.7.1: a refusal has sequence number 0.
