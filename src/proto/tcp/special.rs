@@ -52,7 +52,6 @@ pub(super) fn go(
         }
     };
     let sender = direction as usize;
-    let receiver = direction.opposite() as usize;
 
     let mut judged = false;
     match to {
@@ -83,36 +82,12 @@ pub(super) fn go(
             record.last.flags &= !flags::CHALLENGE_ACK;
             return other(Outcome::Ignore, Reason::TcpChallengeAck, 0);
         }
-        State::Close if kind == Kind::Rst => {
-            if matches!(
-                state,
-                State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
-            ) {
-                // On its way out: any RST will do (tcp_states.txt: fin-wait to close).
-                judged = true;
-            } else {
-                if record.ends[receiver].flags & flags::MAX_ACK_SET != 0
-                    && record.last.kind() != Some(Kind::Syn)
-                {
-                    let exact = record.ends[receiver].max_ack;
-                    // Until the handshake is complete a RST may carry sequence number 0 (RFC 9293 3.10.7.1).
-                    let firm = state == State::Established && seen.assured;
-                    let excused = tunables.tcp_ignore_invalid_rst != 0 || segment.seq == 0 && !firm;
-                    if after(exact, segment.seq) && !excused {
-                        return other(Outcome::Invalid, Reason::TcpRstBelow, exact.wrapping_sub(segment.seq));
-                    }
-                    if firm
-                        && segment.seq != exact
-                        && !(record.last.was(direction, Kind::Ack) && segment.seq == record.last.end)
-                    {
-                        // RFC 5961 3.2: inexact, so the other end will ask; meanwhile it stays open.
-                        to = State::Established;
-                    }
-                } else {
-                    judged = answers_let_through(record, state, direction, seen, segment);
-                }
-            }
-        }
+        State::Close if kind == Kind::Rst => match reset(record, state, direction, seen, segment, tunables) {
+            Reset::Sure => judged = true,
+            Reset::ByWindow => {}
+            Reset::Inexact => to = State::Established,
+            Reset::Below(excess) => return other(Outcome::Invalid, Reason::TcpRstBelow, excess),
+        },
         _ => {}
     }
 
@@ -150,6 +125,47 @@ pub(super) fn go(
     step
 }
 
+/// What is to be made of a RST, before the window.
+enum Reset {
+    /// It closes, whatever the window says.
+    Sure,
+    /// It closes if the window allows.
+    ByWindow,
+    /// It closes nothing yet, but is let through if the window allows: the other end will ask (RFC 5961 3.2).
+    Inexact,
+    /// Its sequence number is so much below what the other end has acknowledged.
+    Below(u32),
+}
+
+fn reset(
+    record: &Record,
+    state: State,
+    direction: Direction,
+    seen: Seen,
+    segment: &Segment,
+    tunables: &Tunables,
+) -> Reset {
+    if matches!(state, State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close) {
+        // On its way out: any RST will do (tcp_states.txt: fin-wait to close).
+        return Reset::Sure;
+    }
+    let last = &record.last;
+    let peer = &record.ends[direction.opposite() as usize];
+    if peer.flags & flags::MAX_ACK_SET == 0 || last.kind() == Some(Kind::Syn) {
+        let answers = answers_let_through(last, state, direction, seen, segment);
+        return if answers { Reset::Sure } else { Reset::ByWindow };
+    }
+    let firm = state == State::Established && seen.assured;
+    // Until the handshake is complete a RST may carry sequence number 0 (RFC 9293 3.10.7.1).
+    let excused = tunables.tcp_ignore_invalid_rst != 0 || segment.seq == 0 && !firm;
+    if after(peer.max_ack, segment.seq) && !excused {
+        return Reset::Below(peer.max_ack.wrapping_sub(segment.seq));
+    }
+    // Exact is what the other end expects next, by its last ACK or by this end's last segment.
+    let exact = segment.seq == peer.max_ack || last.was(direction, Kind::Ack) && segment.seq == last.end;
+    if firm && !exact { Reset::Inexact } else { Reset::ByWindow }
+}
+
 /// The timeout that goes with a step (scenarios tcp-retransmit*, tcp-unacknowledged, tcp-zero-window,
 /// tcp-rst-established-inwindow, tcp-midstream-*).
 fn timeout(record: &Record, to: State, kind: Kind, seen: Seen, tunables: &Tunables) -> u32 {
@@ -177,13 +193,12 @@ fn timeout(record: &Record, to: State, kind: Kind, seen: Seen, tunables: &Tunabl
 /// Whether this RST answers the very SYN or ACK that we let through last: then the bounds, which may be at fault, do
 /// not judge it (tcp_states.txt: syn-sent-acked; RFC 9293 3.10.7).
 fn answers_let_through(
-    record: &Record,
+    last: &Last,
     state: State,
     direction: Direction,
     seen: Seen,
     segment: &Segment,
 ) -> bool {
-    let last = &record.last;
     let acknowledges = segment.ack == last.end;
     match last.kind() {
         Some(Kind::Syn) => seen.reply && last.direction() != direction && acknowledges,
