@@ -61,9 +61,11 @@ impl Permits {
         if self.0 == 0 {
             self.0 = limit.take();
         }
-        let some = self.0 != 0;
-        self.0 -= u32::from(some);
-        some
+        // (Not `let some = self.0 != 0; self.0 -= u32::from(some);`: rustc 1.95 loses the subtraction when optimising,
+        // rust-lang/rust#158206. `permits_are_spent` below would tell.)
+        let Some(left) = self.0.checked_sub(1) else { return false };
+        self.0 = left;
+        true
     }
 
     /// A connection is gone.
@@ -83,5 +85,24 @@ impl Permits {
 
     pub fn give_all(&mut self, limit: &Limit) {
         limit.give(std::mem::take(&mut self.0));
+    }
+}
+
+#[cfg(all(test, not(conntab_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_are_spent() {
+        let limit = Limit::new(100);
+        let mut permits = Permits::default();
+        let spent = (0..200).filter(|_| permits.spend(&limit)).count();
+        assert_eq!((spent, permits.kept(), limit.granted()), (100, 0, 100));
+        for _ in 0..100 {
+            permits.regain(&limit);
+            assert!(permits.kept() <= LOT);
+        }
+        permits.give_all(&limit);
+        assert_eq!((permits.kept(), limit.granted()), (0, 0));
     }
 }
