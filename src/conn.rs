@@ -285,7 +285,7 @@ impl Conn {
                 if !mutated("record-read-no-fence") {
                     fence(Acquire);
                 }
-                if mutated("record-read-no-check") || self.version.load(Relaxed) == before {
+                if self.version.load(Relaxed) == before {
                     return Some(record);
                 }
             }
