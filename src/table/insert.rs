@@ -58,7 +58,7 @@ pub(crate) enum Failure {
 
 /// Both keys of an entry under insertion, hashed once.
 #[derive(Clone, Copy)]
-struct Keys<K> {
+pub(super) struct Keys<K> {
     key: [K; 2],
     hash: [u64; 2],
     /// 1 if both keys are equal: then one slot leads to the entry.
@@ -66,7 +66,7 @@ struct Keys<K> {
 }
 
 /// What a scan says about the entry it was made for.
-enum Scan {
+pub(super) enum Scan {
     /// No other has a claim.
     Free,
     /// A LIVE entry has one of its keys.
@@ -135,7 +135,7 @@ impl<E: Entry> Core<E> {
         }
     }
 
-    fn keys(&self, index: u32) -> Keys<E::Key> {
+    pub(super) fn keys(&self, index: u32) -> Keys<E::Key> {
         let entry = self.entry(index);
         let key = [entry.key(0), entry.key(1)];
         let n = if key[0] == key[1] { 1 } else { 2 };
@@ -176,7 +176,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// Up to INS with both slots placed; or the result, with the index given back.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         local: &mut Local<E>,
         index: u32,
@@ -212,8 +212,8 @@ impl<E: Entry> Core<E> {
     }
 
     /// An index whose insert came to nothing. Once its slots could be seen, others may still look at it.
-    fn give_back(&self, local: &mut Local<E>, index: u32, seen: bool) {
-        if seen {
+    pub(super) fn give_back(&self, local: &mut Local<E>, index: u32, seen: bool) {
+        if seen && !mutated("placed-skips-epoch") {
             self.retire(local, index);
         } else {
             let word = self.entry(index).word();
@@ -302,7 +302,7 @@ impl<E: Entry> Core<E> {
     }
 
     #[inline]
-    fn place_in(&self, bucket: &bucket::Bucket, word: u64) -> bool {
+    pub(super) fn place_in(&self, bucket: &bucket::Bucket, word: u64) -> bool {
         bucket.slots.iter().any(|slot| {
             // Relaxed: a stale value costs us a free slot, the exchange is what counts. Release: pairs with the Acquire
             // of `tagged`, for the entry's keys and its word (at least INS).
@@ -323,7 +323,7 @@ impl<E: Entry> Core<E> {
         Some(over[0])
     }
 
-    fn make_ready(&self, index: u32, attempt: u64) {
+    pub(super) fn make_ready(&self, index: u32, attempt: u64) {
         let word = self.entry(index).word();
         let count = if mutated("attempt-not-counted") { 0 } else { attempt };
         let ready = with_attempt(word.load(Ordering::Relaxed), READY, count);
@@ -332,7 +332,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// Resolves our own attempt, READY before the last fence. True: committed; false: lost, KILLED.
-    fn resolved(&self, index: u32, attempt: u64) -> bool {
+    pub(super) fn resolved(&self, index: u32, attempt: u64) -> bool {
         self.resolve(index, attempt);
         // DEAD is success, too: it was LIVE, and somebody has deleted it. Acquire: before we clear and reuse.
         life(self.entry(index).word().load(Ordering::Acquire)) != KILLED
@@ -370,7 +370,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// READY at attempt `n` -> `to`; nothing if it was decided already.
-    fn decide(&self, t: u32, n: u64, to: u64) {
+    pub(super) fn decide(&self, t: u32, n: u64, to: u64) {
         let word = self.entry(t).word();
         for _ in 0..ROUNDS {
             let now = word.load(Ordering::Acquire);
@@ -382,7 +382,7 @@ impl<E: Entry> Core<E> {
             if life(now) != READY || !same {
                 return;
             }
-            let (ok, err) = (order("live-relaxed", Ordering::AcqRel), Ordering::Acquire);
+            let (ok, err) = (Ordering::AcqRel, Ordering::Acquire);
             // Again only if the own bits changed, which (W3) rules out; the bound makes it certain that we end.
             if word.compare_exchange(now, with_life(now, to), ok, err).is_ok() {
                 return;
@@ -392,7 +392,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// Looks along both chains of `t` for others with one of its keys, and kills those that come after it.
-    fn scan(&self, t: u32) -> Scan {
+    pub(super) fn scan(&self, t: u32) -> Scan {
         let entry = self.entry(t);
         for d in 0..2 {
             // Stable: `t` was READY when we learned of it, and we are entered.
@@ -419,7 +419,7 @@ impl<E: Entry> Core<E> {
             let now = word.load(Ordering::Acquire);
             match life(now) {
                 LIVE => return ControlFlow::Break(Scan::Lost),
-                READY if t < x || mutated("kill-no-order") => {
+                READY if t < x => {
                     let killed = with_life(now, KILLED);
                     // The whole word, so its attempt, too (W2). Fails: look at what it is now.
                     if word.compare_exchange(now, killed, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -436,7 +436,7 @@ impl<E: Entry> Core<E> {
         ControlFlow::Break(Scan::Lost)
     }
 
-    fn clear_both(&self, local: &mut Local<E>, index: u32, keys: &Keys<E::Key>) {
+    pub(super) fn clear_both(&self, local: &mut Local<E>, index: u32, keys: &Keys<E::Key>) {
         for d in 0..keys.n {
             self.clear(local, keys.hash[d], index, d as u32);
         }
