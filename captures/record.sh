@@ -258,7 +258,6 @@ start_service() {
 }
 
 wait_port() {
-    local i
     for i in {1..50}; do
         [[ -z $(in_ns "$server" ss -Hln "--$1" "sport = :$2") ]] || return 0
         sleep 0.1
@@ -591,7 +590,6 @@ record() {
     dns) capture=dns.pcapng ;;             # one in the other format ...
     scan) precision=nano ;;                # ... and one with finer time stamps
     esac
-    local i
     for _ in 1 2 3; do
         record_once        # not in a condition: there `set -e` would not hold
         ((complaints > 0)) || break
