@@ -417,7 +417,7 @@ query() { try dig +retry=0 +timeout=2 "$@"; }
 
 servers_dns() { start_dnsmasq; }
 traffic_dns() {
-    local a i
+    local a
     for a in $server4 $server6; do
         query "@$a" $name A
         query "@$a" $name AAAA
@@ -431,7 +431,7 @@ traffic_dns() {
     done
     query "@$server4" -x $server4
     # The same source port again and again, more than two seconds apart: the flow becomes a stream.
-    for i in 1 2 3; do
+    for _ in 1 2 3; do
         query -b "$client4#40053" "@$server4" $name A
         query -b "$client6#40053" "@$server6" $name AAAA
         sleep 2.7
