@@ -59,9 +59,15 @@ impl Permits {
         if self.0 == 0 {
             self.0 = limit.take();
         }
-        let some = self.0 != 0;
-        self.0 -= u32::from(some);
-        some
+        // Not `let some = self.0 != 0; self.0 -= u32::from(some); some`: rustc 1.95.0 loses the subtraction where that is
+        // inlined into a branch on the result.
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                true
+            }
+            None => false,
+        }
     }
 
     /// A connection is gone.
