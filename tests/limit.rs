@@ -17,7 +17,8 @@ fn open(worker: &mut Worker, id: u32) -> Verdict {
 
 #[test]
 fn the_count_is_kept() {
-    let table = Table::new(Config { max: 1000, workers: 1, prefault: false, ..Config::default() }).expect("memory");
+    let table =
+        Table::new(Config { max: 1000, workers: 1, prefault: false, ..Config::default() }).expect("memory");
     let mut worker = table.worker().expect("a worker");
     let mut handles: Vec<Handle> = Vec::new();
     for id in 0..5000 {
