@@ -25,7 +25,7 @@ use crate::worker::{Pending, Worker};
 const TRIES: usize = 64;
 
 /// Workers' clocks may differ by so many milliseconds: a refresh that shortens by less is an older clock's.
-const SKEW: u32 = 1000;
+pub(crate) const SKEW: u32 = 1000;
 
 /// Why a packet needs no connection: its verdict's state and reason.
 type Aside = (CtState, Reason);
@@ -355,7 +355,7 @@ impl Worker {
             match conn.swap_word(old, new) {
                 Ok(()) => {
                     if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
-                        self.shared.sweep.shorten(index, after.time);
+                        self.shared.sweep.shorten(index, after.time, tick);
                     }
                     return after;
                 }
