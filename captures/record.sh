@@ -329,9 +329,9 @@ settled() { tail -n +2 "$1" | sed -E 's/^(\S+ +\S+ +\S+ +\S+) +[0-9]+/\1/; s/ us
 
 # save_table REMARK: at a quiet moment. Nothing has changed for 1.5 s before, and no entry is about to expire.
 save_table() {
-    local i release
+    local release
     release=$(uname -r)
-    for i in {1..20}; do
+    for _ in {1..20}; do
         read_table >"$tmp/first"
         sleep 1.5
         read_table >"$tmp/second"

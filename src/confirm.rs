@@ -81,7 +81,7 @@ impl Worker {
             let mut word = Word::unpack(conn.word_acquire());
             word.time = tick.wrapping_add(word.time);
             conn.set_private_word(word.pack());
-            self.shared.sweep.begin(index, word.time);
+            self.shared.sweep.begin(index, word.time, tick);
             if let Some(start) = &self.shared.side.start {
                 start[index as usize].store(now, Ordering::Relaxed);
             }

@@ -79,13 +79,13 @@ fn hint_is_never_later_than_the_expiry() {
         let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
         let expiry = Arc::new(Expiry(AtomicU64::new(1000)));
         // The connection was prolonged to 1000 since its hint was written.
-        sweep.begin(0, 10);
+        sweep.begin(0, 10, 0);
         let (sweep2, expiry2) = (sweep.clone(), expiry.clone());
         let packet = thread::spawn(move || {
             assert!(expiry2.change(1000, 100));
-            sweep2.shorten(0, 100);
+            sweep2.shorten(0, 100, 10);
         });
-        sweep.postpone(0, 10, || Some(expiry.read()));
+        sweep.postpone(0, 10, 10, || Some(expiry.read()));
         packet.join().unwrap();
         assert!(sweep.hint(0) <= expiry.read(), "{} {}", sweep.hint(0), expiry.read());
     });
@@ -97,12 +97,12 @@ fn hint_of_the_next_life_is_not_forgotten() {
     model(|| {
         let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
         let word = Arc::new(AtomicU64::new(DEAD));
-        sweep.begin(0, 10);
+        sweep.begin(0, 10, 0);
         let (sweep2, word2) = (sweep.clone(), word.clone());
         // The entry's next life expires at the very tick that the old hint told.
         let next = thread::spawn(move || {
             word2.store(1, Ordering::Relaxed);
-            sweep2.begin(0, 10);
+            sweep2.begin(0, 10, 0);
         });
         // The sweeper comes by at tick 20.
         let seen = word.load(Ordering::Acquire);

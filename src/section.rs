@@ -4,11 +4,11 @@ use std::fmt;
 
 use crate::conn::{Conn, Word};
 use crate::connection::Connection;
-use crate::packet::Handle;
+use crate::packet::{Handle, MAX_BURST};
 use crate::shared::Shared;
 use crate::sync::AtomicU64;
-use crate::table::is_live;
-use crate::tuple::{Direction, Tuple, Zone};
+use crate::table::{Hit, is_live};
+use crate::tuple::{Direction, Key, Tuple, Zone};
 use crate::worker::Worker;
 
 /// Lookups between which a section renews its hold, so that a long section does not hold back reclamation.
@@ -72,12 +72,34 @@ impl Section<'_> {
         let shared = &*self.worker.shared;
         let key = tuple.key(zone);
         let hit = shared.table.lookup(&self.worker.local, shared.table.hash(&key), &key)?;
-        if Word::unpack(hit.word).left(now as u32) <= 0 {
-            return None;
+        View::of(shared, hit, now)
+    }
+
+    /// [`Section::lookup`] for a burst of tuples in one zone: several times as fast, as the memory latencies overlap.
+    /// Fills `views` for the first tuples, up to the lesser of both lengths and [`MAX_BURST`]; returns how many.
+    pub fn lookup_burst<'s>(
+        &'s mut self,
+        now: u64,
+        zone: Zone,
+        tuples: &[Tuple],
+        views: &mut [Option<View<'s>>],
+    ) -> usize {
+        self.worker.local.enter();
+        let shared = &*self.worker.shared;
+        let n = tuples.len().min(views.len()).min(MAX_BURST);
+        let mut keys = [Key::default(); MAX_BURST];
+        let mut hashes = [0; MAX_BURST];
+        for ((tuple, key), hash) in tuples.iter().zip(&mut keys).zip(&mut hashes).take(n) {
+            *key = tuple.key(zone);
+            *hash = shared.table.hash(key);
+            shared.table.prefetch(*hash);
         }
-        let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
-        let generation = shared.table.generation(hit.index);
-        Some(View { shared, index: hit.index, generation, dir, confirmed: true })
+        let mut hits = [None; MAX_BURST];
+        shared.table.lookup_burst(&self.worker.local, &hashes[..n], &keys[..n], &mut hits[..n]);
+        for (view, hit) in views.iter_mut().zip(&hits[..n]) {
+            *view = hit.and_then(|hit| View::of(shared, hit, now));
+        }
+        n
     }
 
     /// The connection of this handle: one in the table, or one that this worker has not confirmed yet. `None` for a
@@ -96,6 +118,17 @@ impl Section<'_> {
 }
 
 impl<'s> View<'s> {
+    /// What a lookup has found, unless it has expired.
+    #[inline]
+    fn of(shared: &'s Shared, hit: Hit, now: u64) -> Option<Self> {
+        if Word::unpack(hit.word).left(now as u32) <= 0 {
+            return None;
+        }
+        let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
+        let generation = shared.table.generation(hit.index);
+        Some(Self { shared, index: hit.index, generation, dir, confirmed: true })
+    }
+
     fn conn(&self) -> &'s Conn {
         self.shared.table.entry(self.index)
     }

@@ -25,7 +25,7 @@ use crate::worker::{Pending, Worker};
 const TRIES: usize = 64;
 
 /// Workers' clocks may differ by so many milliseconds: a refresh that shortens by less is an older clock's.
-const SKEW: u32 = 1000;
+pub(crate) const SKEW: u32 = 1000;
 
 /// Why a packet needs no connection: its verdict's state and reason.
 type Aside = (CtState, Reason);
@@ -68,7 +68,7 @@ impl Worker {
         }
         for at in 0..lanes {
             let i = scratch.lanes[at].packet;
-            verdicts[i] = self.judge(&scratch, at, now as u32);
+            self.judge(&scratch, at, now as u32, &mut verdicts[i]);
         }
         self.scratch = Some(scratch);
         self.publish();
@@ -100,9 +100,10 @@ impl Worker {
         }
         let invalid = |reason| (CtState::Invalid, reason);
         let bytes = packet.bytes();
-        let headers = &mut scratch.lanes[at].headers;
+        // In place: what is built elsewhere and then copied costs more than the reading.
+        let lane = &mut scratch.lanes[at];
+        let headers = &mut lane.headers;
         wire::parse_into(bytes, packet.wire_len(), headers).map_err(invalid)?;
-        let headers = &*headers;
         if matches!(headers.l4, L4::Fragment) {
             return Err((CtState::Fragment, Reason::Fragment));
         }
@@ -112,47 +113,40 @@ impl Worker {
         if verify && wire::checksum(bytes, headers) == Checksum::Bad {
             return Err(invalid(Reason::Checksum));
         }
-        let zones = [packet.zone_orig, packet.zone_reply];
         let (task, key) = task_of(bytes, headers, packet.zone_orig)?;
         let hash = self.shared.table.hash(&key);
         self.shared.table.prefetch(hash);
-        scratch.lanes[at].task = task;
-        scratch.lanes[at].zones = zones;
+        lane.task = task;
+        lane.zones = [packet.zone_orig, packet.zone_reply];
         scratch.keys[at] = key;
         scratch.hashes[at] = hash;
         Ok(())
     }
 
-    /// Stage 3, of one packet.
-    fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32) -> Verdict {
+    /// Stage 3, of one packet. Its verdict is written in place, like its headers.
+    fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
         let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
         let found = self.find(lane, key, hash, scratch.hits[at], tick);
         match (found, lane.task) {
-            (Found::Live(hit), Task::Error) => self.related(lane, key, hit),
+            (Found::Live(hit), Task::Error) => *out = self.related(lane, key, hit),
             (Found::Live(hit), _) => {
                 self.count(Stat::Found);
                 let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
-                match self.further(lane, hit.index, dir, None, tick) {
-                    Some(verdict) => verdict,
-                    None => {
-                        self.end(hit.index);
-                        self.first(lane, key, hash, tick)
-                    }
+                if !self.further(lane, hit.index, dir, None, tick, out) {
+                    self.end(hit.index);
+                    *out = self.first(lane, key, hash, tick);
                 }
             }
             (Found::Pending(slot), Task::Track) => {
                 let index = self.pending[slot].handle.index();
-                match self.further(lane, index, Direction::Original, Some(slot), tick) {
-                    Some(verdict) => verdict,
-                    None => {
-                        self.release(slot);
-                        self.first(lane, key, hash, tick)
-                    }
+                if !self.further(lane, index, Direction::Original, Some(slot), tick, out) {
+                    self.release(slot);
+                    *out = self.first(lane, key, hash, tick);
                 }
             }
-            (_, Task::Error) => self.aside((CtState::Invalid, Reason::IcmpNoFlow)),
-            (_, Task::Answer) => self.invalid(Reason::IcmpUnsolicited, 0),
-            (Found::Nothing, Task::Track) => self.first(lane, key, hash, tick),
+            (_, Task::Error) => *out = self.aside((CtState::Invalid, Reason::IcmpNoFlow)),
+            (_, Task::Answer) => *out = self.invalid(Reason::IcmpUnsolicited, 0),
+            (Found::Nothing, Task::Track) => *out = self.first(lane, key, hash, tick),
         }
     }
 
@@ -216,7 +210,7 @@ impl Worker {
         Verdict { state: CtState::Related, ..self.verdict(hit.index, word, dir, None) }
     }
 
-    /// A further packet of a connection. `slot`: its place in `pending`, if it is unconfirmed. `None`: the connection is
+    /// A further packet of a connection. `slot`: its place in `pending`, if it is unconfirmed. `false`: the connection is
     /// over, and the packet opens a new one.
     fn further(
         &mut self,
@@ -225,7 +219,8 @@ impl Worker {
         dir: Direction,
         slot: Option<usize>,
         tick: u32,
-    ) -> Option<Verdict> {
+        out: &mut Verdict,
+    ) -> bool {
         let conn = self.shared.table.entry(index);
         let before = Word::unpack(conn.word_acquire());
         let (replied, assured) = (before.has(status::SEEN_REPLY), before.has(status::ASSURED));
@@ -249,8 +244,11 @@ impl Worker {
         match step.outcome {
             Outcome::Accept => self.count_packet(index, dir, &lane.headers),
             Outcome::Ignore => self.count(Stat::Ignored),
-            Outcome::Invalid => return Some(self.invalid(step.reason, step.excess)),
-            Outcome::Reopen => return None,
+            Outcome::Invalid => {
+                *out = self.invalid(step.reason, step.excess);
+                return true;
+            }
+            Outcome::Reopen => return false,
         }
         let state = match dir {
             Direction::Original if replied => CtState::Established,
@@ -258,15 +256,19 @@ impl Worker {
             Direction::Original => CtState::New,
             Direction::Reply => CtState::Established,
         };
-        let mut verdict = self.verdict(index, word, dir, slot);
-        (verdict.state, verdict.reason, verdict.excess) = (state, step.reason, step.excess);
+        *out = Verdict {
+            state,
+            reason: step.reason,
+            excess: step.excess,
+            ..self.verdict(index, word, dir, slot)
+        };
         if step.destroy {
             match slot {
                 Some(slot) => self.release(slot),
                 None => self.end(index),
             }
         }
-        Some(verdict)
+        true
     }
 
     /// A TCP segment of a connection: judged and committed inside the record's odd section.
@@ -347,7 +349,7 @@ impl Worker {
             match conn.swap_word(old, new) {
                 Ok(()) => {
                     if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
-                        self.shared.sweep.shorten(index, after.time);
+                        self.shared.sweep.shorten(index, after.time, tick);
                     }
                     return after;
                 }

@@ -1,0 +1,189 @@
+//! The packet path, per packet: lookup, track, confirm in bursts of 32, at 10 k, 1 M and 10 M ESTABLISHED TCP
+//! connections after 20 turnovers (a turnover: as many deletions and openings at random as there are connections).
+//!
+//! ```text
+//! cargo bench --bench path                                    all sizes: about ten minutes, 5 GB of memory
+//! cargo bench --bench path -- 1M                              one size; `track`, `10k/confirm` ... likewise
+//! CONNTAB_BENCH_SIZES=10k,100k cargo bench --bench path       other sizes
+//! CONNTAB_BENCH_TURNOVERS=2 cargo bench --bench path          less ageing
+//! ```
+//!
+//! # What is measured
+//! Connections are chosen at random, uniformly; packets come from a header template, are written just before the
+//! clock starts (the generator is not measured), lie in the processor's cache as in a NIC's ring, and claim a verified
+//! checksum. Every second packet is data of the client, every other one the server's ACK. Memory is the library's
+//! default: transparent huge pages.
+//!
+//! | bench | per burst |
+//! |---|---|
+//! | `yardstick` | Z32, see `yardstick.rs` |
+//! | `lookup` | 32 single lookups in a read section |
+//! | `lookup_burst` | one lookup of a burst of 32 in a read section |
+//! | `lookup_miss` | the same for tuples without a connection |
+//! | `track` | `track` of 32 packets of established connections |
+//! | `syn` | `track` of 32 SYNs of new connections, which are then let go |
+//! | `open` | the same with `confirm` |
+//! | `confirm` | `confirm` of 32 new connections alone (wall time; two clock readings a burst are in it) |
+//! | `delete` | 32 times `delete`, one by one |
+//!
+//! # How to read it
+//! Times are CPU time of the thread. Figures drift with the machine and its other tenants, so every sample is
+//! followed by a piece of the yardstick, and the lines below criterion's give ns per packet and its ratio to the
+//! yardstick's, each as min median max over the samples. Compare ratios of one machine; compare times of one run.
+//! At 10 k the yardstick fits the processor's cache and says little.
+
+mod packets;
+mod world;
+mod yardstick;
+
+use std::time::Duration;
+
+use conntab::Config;
+use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use world::World;
+use yardstick::Yardstick;
+
+/// Packets in a burst.
+const BURST: usize = 32;
+
+/// xorshift64*: good enough, and next to nothing beside a cache miss.
+pub struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (u128::from(self.next()) * n as u128 >> 64) as usize
+    }
+}
+
+/// CPU time of this thread.
+struct Clock(Duration);
+
+impl Clock {
+    fn read() -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: it writes the struct that is lent to it.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    fn start() -> Self {
+        Self(Self::read())
+    }
+
+    fn stop(self) -> Duration {
+        Self::read() - self.0
+    }
+}
+
+/// A size and its name.
+fn sizes() -> Vec<(String, usize)> {
+    let names = std::env::var("CONNTAB_BENCH_SIZES").unwrap_or_else(|_| "10k,1M,10M".to_owned());
+    let size = |name: &str| {
+        let digits = name.trim_end_matches(['k', 'M']);
+        let unit = if name.ends_with('M') {
+            1_000_000
+        } else if name.ends_with('k') {
+            1000
+        } else {
+            1
+        };
+        (name.to_owned(), digits.parse::<usize>().expect("a size such as 10k") * unit)
+    };
+    names.split(',').map(size).collect()
+}
+
+type Work = fn(&mut World, u64) -> Duration;
+
+const WORKS: [(&str, Work); 8] = [
+    ("lookup", World::lookup),
+    ("lookup_burst", World::burst_hit),
+    ("lookup_miss", World::burst_miss),
+    ("track", World::established),
+    ("syn", World::syns),
+    ("open", World::openings),
+    ("confirm", World::confirm),
+    ("delete", World::deletions),
+];
+
+/// Made when the first bench that needs it runs: filters cost nothing.
+#[derive(Default)]
+struct Field {
+    world: Option<World>,
+    yardstick: Option<Yardstick>,
+}
+
+fn ns_per_packet(bursts: u64, time: Duration) -> f64 {
+    time.as_nanos() as f64 / (bursts * BURST as u64) as f64
+}
+
+fn three(values: impl Iterator<Item = f64>) -> String {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let last = values.len() - 1;
+    format!("{:.2} {:.2} {:.2}", values[0], values[values.len() / 2], values[last])
+}
+
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    field: &mut Field,
+    (n, turnovers): (usize, usize),
+    name: &str,
+    work: Work,
+) {
+    let mut samples: Vec<(f64, f64)> = Vec::new();
+    group.bench_function(name, |bencher| {
+        let world = field.world.get_or_insert_with(|| World::new(n, turnovers));
+        let yardstick = field.yardstick.get_or_insert_with(|| Yardstick::new(world.buckets(), n));
+        bencher.iter_custom(|bursts| {
+            let time = work(world, bursts);
+            // A sample too short says nothing.
+            if bursts >= 256 {
+                let cost = ns_per_packet(bursts, time);
+                let (bursts, time) = yardstick.measure(bursts.min(8192));
+                samples.push((cost, cost / ns_per_packet(bursts, time)));
+            }
+            time
+        });
+    });
+    if !samples.is_empty() {
+        println!("    ns per packet {}", three(samples.iter().map(|sample| sample.0)));
+        println!("    x yardstick   {}\n", three(samples.iter().map(|sample| sample.1)));
+    }
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .configure_from_args();
+    let turnovers = std::env::var("CONNTAB_BENCH_TURNOVERS").map_or(20, |n| n.parse().expect("a number"));
+    // `cargo test --benches` runs each bench once: a small table will do.
+    let testing = std::env::args().any(|arg| arg == "--test");
+    for (name, n) in sizes() {
+        let size = if testing { (2000, 1) } else { (n, turnovers) };
+        let mut field = Field::default();
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(BURST as u64));
+        for (name, work) in WORKS {
+            measure(&mut group, &mut field, size, name, work);
+        }
+        group.bench_function("yardstick", |bencher| {
+            let buckets = Config { max: size.0 as u32, ..Config::default() }.buckets();
+            let yardstick = field.yardstick.get_or_insert_with(|| Yardstick::new(buckets as usize, size.0));
+            bencher.iter_custom(|bursts| {
+                let (done, time) = yardstick.measure(bursts);
+                time.mul_f64(bursts as f64 / done as f64)
+            });
+        });
+        group.finish();
+    }
+    criterion.final_summary();
+}
