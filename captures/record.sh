@@ -277,7 +277,7 @@ complain() {
 }
 
 start_capture() {
-    local log=$tmp/recorder.log ready i
+    local log=$tmp/recorder.log ready
     : >"$log"
     case $capture in
     *.pcapng)
@@ -293,7 +293,7 @@ start_capture() {
             --time-stamp-precision="$precision" -w "$tmp/$capture" 2>"$log" & ;;
     esac
     recorder=$!
-    for i in {1..100}; do
+    for _ in {1..100}; do
         ! grep -q "$ready" "$log" || { sleep 0.5; return 0; }
         kill -0 "$recorder" 2>/dev/null || fail "the recorder ended: $(<"$log")"
         sleep 0.1
