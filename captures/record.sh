@@ -481,7 +481,7 @@ traffic_ping-traceroute() {
 servers_refused-halfclosed() {
     start_nginx
     start_service 7001 'sleep 600'                                              # says nothing, closes nothing
-    start_service 7002 'cat; for _ in 1 2 3; do sleep 0.4; echo line \$i; done' # echoes, and goes on after the end
+    start_service 7002 'cat; for i in 1 2 3; do sleep 0.4; echo line \$i; done' # echoes, and goes on after the end
 }
 # As web and try, but with a shell in between, so that the input of the program lives in the namespace too
 client_shell() { try timeout 20 bash -c "$1"; }
@@ -495,7 +495,7 @@ traffic_refused-halfclosed() {
         # The other way round: the server has said all and closes its sending side, and still reads what the client
         # has announced.
         client_shell "{ printf 'POST /upload HTTP/1.0\r\nContent-Length: 21\r\n\r\n'
-            for _ in 1 2 3; do sleep 0.4; echo line \$i; done; } | socat -t 60 - TCP:$(bracketed $a):80"
+            for i in 1 2 3; do sleep 0.4; echo line \$i; done; } | socat -t 60 - TCP:$(bracketed $a):80"
         # These three stay, until the tables are saved: open and never used,
         background "$client" bash -c "sleep 600 | ncat $a 80"
         # open and idle after some data,
