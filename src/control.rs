@@ -8,7 +8,7 @@ use crate::conn::{Conn, Word};
 use crate::connection::Connection;
 use crate::packet::Handle;
 use crate::shared::Shared;
-use crate::stats::{Stat, Stats};
+use crate::stats::{Stat, Stats, Usage};
 use crate::table::{Local, is_live};
 use crate::timeout::Tunables;
 use crate::worker::Worker;
@@ -61,6 +61,25 @@ impl Table {
     /// The counters, added up over all workers.
     pub fn stats(&self) -> Stats {
         Stats::sum(&self.shared.blocks)
+    }
+
+    /// What is used of what was reserved.
+    pub fn usage(&self) -> Usage {
+        let table = self.shared.table.stats();
+        Usage {
+            connections: self.count(),
+            max: self.shared.config.max,
+            entries: table.entries,
+            free: table.free,
+            waiting: table.waiting,
+            overflow: table.overflow,
+            overflow_used: table.overflow_used,
+            insert_restarts: table.restarts,
+            attempts_exhausted: table.attempts_exhausted,
+            overflow_exhausted: table.overflow_exhausted,
+            bounds: table.bounds,
+            lost: table.lost,
+        }
     }
 
     /// Bytes reserved for this table: what [`Config::memory`] says.

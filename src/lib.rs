@@ -48,7 +48,7 @@ pub use packet::{CtState, Handle, MAX_BURST, Packet, Verdict};
 pub use reap::Reaped;
 pub use reason::Reason;
 pub use section::{Section, View};
-pub use stats::Stats;
+pub use stats::{Stats, Usage};
 pub use worker::{NatError, Worker};
 
 /// The example of the README is a test.

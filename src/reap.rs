@@ -50,8 +50,8 @@ pub struct Reaped {
     pub examined: u32,
     /// Connections that ended.
     pub expired: u32,
-    /// Freed entries that were handed to reclamation.
-    pub reclaimed: u32,
+    /// Chains of freed entries that were handed to reclamation.
+    pub chains: u32,
     /// This call finished a sweep over all entries.
     pub wrapped: bool,
 }
@@ -186,7 +186,7 @@ impl Worker {
             reaped.examined += last - first;
             reaped.wrapped |= piece == pieces - 1;
         }
-        reaped.reclaimed = self.shared.table.reclaim(&mut self.local) as u32;
+        reaped.chains = self.shared.table.reclaim(&mut self.local) as u32;
         self.idle();
         reaped
     }

@@ -65,6 +65,36 @@ counters! {
     late_sweep, LateSweep;
 }
 
+/// What a table uses of what was reserved for it, at a glance: approximate while workers are at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Connections, unconfirmed ones included.
+    pub connections: u32,
+    /// The most there may be.
+    pub max: u32,
+    /// Entries there are: more than `max`, for those that wait to be used again.
+    pub entries: u64,
+    /// Entries neither used nor waiting (those in the workers' caches do not count as free).
+    pub free: u64,
+    /// Entries freed, and not to be used again before every worker that was at work has moved on.
+    pub waiting: u64,
+    /// Overflow buckets there are.
+    pub overflow: u64,
+    /// Overflow buckets in chains or waiting.
+    pub overflow_used: u64,
+    /// Attempts to insert that lost a race and were repeated.
+    pub insert_restarts: u64,
+    /// Inserts given up after too many attempts.
+    pub attempts_exhausted: u64,
+    /// Inserts refused because no overflow bucket was left.
+    pub overflow_exhausted: u64,
+    /// Other loops that met their bound. Harmless, and expected to stay 0.
+    pub bounds: u64,
+    /// Slots that were not where they must be: an error in this library if not 0.
+    pub lost: u64,
+}
+
 /// One worker's counters, on cache lines of their own.
 #[repr(C, align(128))]
 #[derive(Default)]

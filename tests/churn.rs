@@ -118,6 +118,12 @@ fn a_flush_under_churn_ends_what_was_there() {
     });
     table.flush();
     assert_eq!((table.count(), table.dump(0).count()), (0, 0));
+    let usage = table.usage();
+    assert_eq!(
+        (usage.bounds, usage.lost, usage.overflow_exhausted, usage.connections),
+        (0, 0, 0, 0),
+        "{usage:?}"
+    );
 }
 
 #[test]
@@ -140,6 +146,7 @@ fn an_idle_worker_delays_reuse_and_a_stalled_one_is_reported() {
     let refused = flood(&mut busy, 0);
     assert!(refused > 10_000, "{refused}");
     assert_eq!(table.stats().reclaim_stalled, u64::from(refused));
+    assert!(table.usage().waiting > 4000 && table.usage().free == 0, "{:?}", table.usage());
     // Established flows go on meanwhile.
     assert_eq!(pass(&mut busy, 0, &udp(host(1), SERVER, 1, 1)).state, CtState::Drop);
     // It goes idle: all is well again.

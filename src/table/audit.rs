@@ -1,11 +1,18 @@
 //! What the table counts about itself, and the audit of a quiescent table.
 
+#[cfg(test)]
 use std::collections::HashMap;
 
+#[cfg(test)]
 use super::bucket::{self, CLOSED, EMPTY, meta};
+#[cfg(test)]
 use super::word::{LIVE, life};
-use super::{Core, Entry, Local, MAX_CHAIN};
-use crate::sync::{Counter, Ordering};
+use super::{Core, Entry};
+#[cfg(test)]
+use super::{Local, MAX_CHAIN};
+use crate::sync::Counter;
+#[cfg(test)]
+use crate::sync::Ordering;
 
 /// Rare events, one counter each.
 #[derive(Default)]
@@ -29,7 +36,7 @@ pub(crate) struct Stats {
     pub overflow: u64,
     /// Overflow buckets linked or waiting for the epoch.
     pub overflow_used: u64,
-    /// Inserts that met a full chain of [`MAX_CHAIN`] buckets.
+    /// Inserts that met a full chain.
     pub chain_too_long: u64,
     /// Inserts that found no overflow bucket.
     pub overflow_exhausted: u64,
@@ -61,7 +68,10 @@ impl<E: Entry> Core<E> {
             lost: self.count.lost.get(),
         }
     }
+}
 
+#[cfg(test)]
+impl<E: Entry> Core<E> {
     /// Accounts for every slot, overflow bucket and index exactly once. `locals` are all that exist; nobody may be at
     /// work, and everything retired must have been reclaimed. `unconfirmed` entries are in the caller's hands.
     pub(crate) fn audit(&self, locals: &[&Local<E>], unconfirmed: &[u32]) -> Result<Audit, String> {
@@ -196,6 +206,7 @@ impl<E: Entry> Core<E> {
     }
 }
 
+#[cfg(test)]
 /// The indices of a list; an error if it does not end.
 fn follow<'a>(
     first: Option<u32>,
@@ -215,6 +226,7 @@ fn follow<'a>(
 }
 
 /// What an audit found, everything accounted for.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Audit {
     pub live: u64,

@@ -92,8 +92,9 @@ fn waiting<K>(keys: &[Keys<K>]) -> u64 {
 }
 
 impl<E: Entry> Core<E> {
-    /// Inserts an entry from `alloc` under its two keys, both or none. `expired(index, word)` is told of each expired
+    /// [`Core::insert_burst`] for one: inserts an entry from `alloc` under its two keys, both or none. `expired(index, word)` is told of each expired
     /// entry that was in the way and has been killed (its fields can be read inside the call).
+    #[cfg(test)]
     pub(crate) fn insert(
         &self,
         local: &mut Local<E>,

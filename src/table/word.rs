@@ -31,6 +31,7 @@ const ATTEMPT_SHIFT: u32 = 3;
 const ATTEMPT: u64 = 0xff << ATTEMPT_SHIFT;
 
 /// The bits of the word that belong to the table.
+#[cfg(test)]
 pub(crate) const TABLE_BITS: u32 = 11;
 
 /// Attempts of one insert. Fewer than the field could count, so it cannot wrap within one life; and few enough
