@@ -9,7 +9,7 @@
 //! | L1 | [`wire`] `table` | bytes to header fields; the concurrent table, which knows no packets |
 //! | L2 | [`tuple`] `hash` [`timeout`] [`proto`] | what identifies a connection; tunables; the trackers, pure functions |
 //! | L3 | [`config`] [`packet`] [`conn`] [`connection`] | what goes in and comes out; a connection's two cache lines; its text |
-//! | L4 | `shared` `worker` `track` `confirm` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` | the path of a packet, and what is done beside it |
+//! | L4 | `shared` `worker` `track` `confirm` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` | the path of a packet, and what is done beside it |
 #![deny(missing_docs)]
 
 pub mod config;
@@ -35,6 +35,8 @@ mod reap;
 mod scratch;
 mod section;
 mod shared;
+#[cfg(all(test, not(conntab_loom)))]
+mod stalled;
 mod stats;
 mod sync;
 mod table;

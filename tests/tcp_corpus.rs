@@ -5,11 +5,12 @@ mod tcp;
 
 use conntab::reason::Reason;
 use conntab::timeout::Tunables;
-use conntab::tuple::Direction;
+use conntab::tuple::{Addr, Direction, L3};
 use conntab::wire::tcp::Segment;
+use conntab::wire::{self, Checksum, L4};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tcp::{Conn, Key, Table, explained, tune, unhex, with_options};
+use tcp::{Conn, Key, Table, explained, tune, unhex};
 
 /// What the packet parser makes of a packet.
 enum Parsed {
@@ -20,69 +21,23 @@ enum Parsed {
     Tcp(Key, Segment, u64),
 }
 
-fn word(b: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
-}
-
-fn half(b: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([b[at], b[at + 1]])
-}
-
-fn sum(parts: &[&[u8]]) -> u16 {
-    let mut total = 0u64;
-    for part in parts {
-        for pair in part.chunks(2) {
-            total += u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0));
-        }
+fn parse(bytes: &[u8], verify: bool) -> Parsed {
+    if bytes[0] >> 4 == 4 && !wire::ipv4_header_checksum_ok(bytes) {
+        return Parsed::NotIp;
     }
-    while total >> 16 != 0 {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    total as u16
-}
-
-/// The least that reads these packets; `conntab::wire::parse` has tests of its own.
-fn parse(b: &[u8], verify: bool) -> Parsed {
-    let (src, dst, header, total, protocol) = match b[0] >> 4 {
-        4 => {
-            let header = usize::from(b[0] & 15) * 4;
-            let total = usize::from(half(b, 2));
-            if header < 20 || total < header || total > b.len() || sum(&[&b[..header]]) != 0xffff {
-                return Parsed::NotIp;
-            }
-            (b[12..16].to_vec(), b[16..20].to_vec(), header, total, b[9])
-        }
-        6 => (b[8..24].to_vec(), b[24..40].to_vec(), 40, 40 + usize::from(half(b, 4)), b[6]),
-        version => panic!("IP version {version}"),
+    let headers = match wire::parse(bytes, bytes.len() as u32) {
+        Ok(headers) => headers,
+        Err(reason) if reason < Reason::L4Truncated => return Parsed::NotIp,
+        Err(_) => return Parsed::Broken,
     };
-    assert_eq!(protocol, 6, "not TCP");
-    let t = &b[header..total];
-    if t.len() < 20 {
+    let L4::Tcp(segment) = headers.l4 else { panic!("not TCP") };
+    if verify && wire::checksum(bytes, &headers) == Checksum::Bad {
         return Parsed::Broken;
     }
-    let offset = usize::from(t[12] >> 4) * 4;
-    if offset < 20 || offset > t.len() {
-        return Parsed::Broken;
-    }
-    let length = (t.len() as u32).to_be_bytes();
-    if verify && sum(&[&src, &dst, &length, &[0, 6], t]) != 0xffff {
-        return Parsed::Broken;
-    }
-    let segment = Segment {
-        sport: half(t, 0),
-        dport: half(t, 2),
-        seq: word(t, 4),
-        ack: word(t, 8),
-        flags: t[13],
-        window: half(t, 14),
-        payload: (t.len() - offset) as u32,
-        has_options: false,
-        wscale: None,
-        sack_permitted: false,
-        sack_edge: None,
-    };
-    let key = (src, dst, segment.sport, segment.dport);
-    Parsed::Tcp(key, with_options(segment, &t[20..offset]), total as u64)
+    let length = if headers.l3 == L3::V4 { 4 } else { 16 };
+    let address = |a: Addr| a[..length].to_vec();
+    let key = (address(headers.src), address(headers.dst), segment.sport, segment.dport);
+    Parsed::Tcp(key, segment, headers.len.into())
 }
 
 fn address(a: &[u8]) -> String {
