@@ -46,8 +46,6 @@ reasons! {
     Ipv6Extension = 4, "ipv6-extension";
     /// IPv6 "no next header" (59): there is nothing to track.
     Ipv6NoNextHeader = 5, "ipv6-no-next-header";
-    /// The IPv4 header checksum is wrong.
-    IpChecksum = 6, "ip-checksum";
     /// IPv6 payload length 0 before a hop-by-hop header: a jumbogram (RFC 2675), which is not supported.
     Ipv6Jumbogram = 7, "ipv6-jumbogram";
     /// A header was on the wire, but the capture ends before it does.
@@ -93,8 +91,6 @@ reasons! {
     Busy = 107, "busy";
     /// Every freed entry still waits for a stalled worker: no free entry.
     ReclaimStalled = 108, "reclaim-stalled";
-    /// The connection vanished while the packet was judged.
-    Vanished = 109, "vanished";
     /// A clash was resolved by adopting the connection that was there first (clash_resolve).
     Adopted = 110, "adopted";
     /// The verdict was let go: its connection was never confirmed.
