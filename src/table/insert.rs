@@ -397,10 +397,6 @@ impl<E: Entry> Core<E> {
         for _ in 0..ROUNDS {
             let now = word.load(Ordering::Acquire);
             let same = attempt(now) == n || mutated("attempt-ignored");
-            if mutated("commit-blind") && to == LIVE {
-                word.store(with_life(now, to), Ordering::Release);
-                return;
-            }
             if life(now) != READY || !same {
                 return;
             }

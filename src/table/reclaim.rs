@@ -122,9 +122,7 @@ impl<E: Entry> Local<E> {
         // one, which does not protect it. So: the order that a fresh pin would give. x86 gives it for free: loads
         // stay in order, and the retirer's unlinking is visible before the epoch that we read was.
         #[cfg(any(conntab_loom, not(any(target_arch = "x86", target_arch = "x86_64"))))]
-        if !mutated("repin-no-fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
         #[cfg(not(any(conntab_loom, not(any(target_arch = "x86", target_arch = "x86_64")))))]
         std::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
@@ -190,6 +188,17 @@ impl<E: Entry> Core<E> {
         if mutated("skip-epoch") {
             self.free.push(List { first: index, last: index }, |i| self.entries[i as usize].link());
             return;
+        }
+        #[cfg(conntab_loom)]
+        if self.epoch_matters.load(Ordering::Relaxed) {
+            for dir in 0..2 {
+                let hash = self.hash(&self.entry(index).key(dir));
+                let slot = self.tagged(hash, |slot| match super::bucket::index(slot) == index {
+                    true => std::ops::ControlFlow::Break(()),
+                    false => std::ops::ControlFlow::Continue(()),
+                });
+                assert!(slot.is_none(), "retired while it can be reached (R1)");
+            }
         }
         let pile = &self.retired[local.chain].indices;
         self.pile_up(local, pile, index, |i| self.entries[i as usize].link());

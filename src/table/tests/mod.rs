@@ -4,6 +4,12 @@
 mod basic;
 #[cfg(conntab_loom)]
 mod models;
+#[cfg(not(conntab_loom))]
+pub(super) mod pins;
+#[cfg(not(conntab_loom))]
+mod random;
+#[cfg(not(conntab_loom))]
+mod stress;
 
 use super::{Entry, Geometry, Hit, Insert, KeyHash, Local, Table};
 use crate::memory::{Options, Zeroed};
