@@ -192,7 +192,7 @@ impl<E: Entry> Core<E> {
         #[cfg(conntab_loom)]
         if self.epoch_matters.load(Ordering::Relaxed) {
             for dir in 0..2 {
-                let hash = self.hash(&self.entry(index).key(dir));
+                let hash = self.hash(&self.key(index, dir));
                 let slot = self.tagged(hash, |slot| match super::bucket::index(slot) == index {
                     true => std::ops::ControlFlow::Break(()),
                     false => std::ops::ControlFlow::Continue(()),
