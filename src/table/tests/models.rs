@@ -531,6 +531,43 @@ fn helper_fences() {
     });
 }
 
+#[test]
+fn helper_publishes() {
+    // t is READY, its owner asleep before it has fenced. Who helps it makes both slots visible, the second one, too.
+    model(|| {
+        let table = shared(4, 0, 4, 2);
+        let mut workers = [local(&table, 0), local(&table, 1)];
+        let t = prepared(&table, &mut workers[0], [1, 0]);
+        let helper = prepared(&table, &mut workers[1], [1, 2]);
+        assert!(t < helper);
+        workers.iter_mut().for_each(Local::leave);
+        let keys = table.keys(t);
+        let ready = move |table: &Shared, local: &mut Local<Item>| {
+            let placed = table.prepare(local, t, &keys, 0, 0, &mut |_, _| {}).is_ok();
+            if placed {
+                table.make_ready(t, 0);
+            }
+            placed
+        };
+        let help = move |table: &Shared, local: &mut Local<Item>| {
+            if let Insert::Adopted(hit) = insert_index(table, local, helper) {
+                assert_eq!(hit.index, t);
+                assert!(find(table, local, 0).is_some(), "half an entry");
+            }
+        };
+        let (mut workers, placed, ()) = both(&table, workers, ready, help);
+        if placed {
+            workers[0].enter();
+            fence(Ordering::SeqCst);
+            if !table.resolved(t, 0) {
+                table.clear_both(&mut workers[0], t, &keys);
+                table.give_back(&mut workers[0], t, true);
+            }
+        }
+        assert_eq!(settle(&table, &mut workers).live, 1);
+    });
+}
+
 /// A table of one bucket, full, with these keys (below 16) behind it in overflow buckets, two in each.
 fn chained(overflow: u32, workers: u32, behind: &[u64]) -> (Shared, Vec<Local<Item>>, Vec<Hit>) {
     let table = shared(1, overflow, 12, workers);
