@@ -26,7 +26,7 @@ no-fence: insert_insert_one_key insert_insert_mirrored insert_insert_half
 burst-no-fence: insert_burst_mirrored
 helper-no-fence: helper_fences
 ready-early: insert_insert_mirrored
-ready-relaxed: insert_insert_half
+ready-relaxed: helper_publishes
 attempt-ignored: late_helper
 attempt-not-counted: late_helper
 placed-skips-epoch: late_helper_of_a_former_life

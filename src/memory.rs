@@ -212,6 +212,19 @@ pub(crate) fn prefetch<T>(at: &T) {
     let _ = at;
 }
 
+/// [`prefetch`] of element `n`, which need not exist.
+#[inline(always)]
+pub(crate) fn prefetch_nth<T>(of: &[T], n: usize) {
+    #[cfg(all(target_arch = "x86_64", not(conntab_loom)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no architectural effect, whatever the address; it is computed without overflow rules.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(of.as_ptr().wrapping_add(n).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(conntab_loom))))]
+    let _ = (of, n);
+}
+
 #[cfg(all(test, not(conntab_loom)))]
 mod tests {
     use super::*;

@@ -5,8 +5,18 @@ use std::ops::ControlFlow;
 use super::bucket::{self, Bucket, SLOTS, meta};
 use super::word::{LIVE, life};
 use super::{Core, Entry, Hit, Local, MAX_BURST};
-use crate::memory::prefetch;
+use crate::memory::{prefetch, prefetch_nth};
 use crate::sync::{Ordering, mutated, order};
+
+/// The positions of the bits set.
+#[inline(always)]
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let first = (set != 0).then(|| set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        first
+    })
+}
 
 impl<E: Entry> Core<E> {
     /// Visits the buckets of a chain in order, head first.
@@ -93,33 +103,33 @@ impl<E: Entry> Core<E> {
         for &hash in hashes {
             self.prefetch(hash);
         }
-        // A slot word to compare; 0: none; or an overflow bucket to visit first.
+        // A slot word to compare, or 0; bit i of `absent`: none in the head bucket.
         let mut slots = [0_u64; MAX_BURST];
+        let mut absent = 0_u64;
+        for (i, (&hash, slot)) in hashes.iter().zip(&mut slots).enumerate() {
+            *slot = self.first_match(self.head(hash), self.tag(hash));
+            absent |= u64::from(*slot == 0) << i;
+            // Without a branch to guess: entry 0 if there is none.
+            prefetch_nth(&self.entries, bucket::index(*slot) as usize * usize::from(*slot != 0));
+        }
+        // An overflow bucket to visit; bit i of `further`: and what is behind it.
         let mut overs = [0_u32; MAX_BURST];
-        let mut any_over = false;
-        for (i, &hash) in hashes.iter().enumerate() {
-            let bucket = self.head(hash);
-            slots[i] = self.first_match(bucket, self.tag(hash));
-            if slots[i] != 0 {
-                self.prefetch_entry(slots[i]);
-            } else if let Some(over) = meta::link(bucket.meta.load(Ordering::Acquire)) {
-                overs[i] = over + 1;
-                any_over = true;
+        let mut chained = 0_u64;
+        let mut further = 0_u64;
+        for i in bits(absent) {
+            if let Some(over) = meta::link(self.head(hashes[i]).meta.load(Ordering::Acquire)) {
+                overs[i] = over;
+                chained |= 1 << i;
                 prefetch(self.over(over));
             }
         }
-        // 1: look further than the stages do, should the key not be found.
-        let mut further = [false; MAX_BURST];
-        if any_over {
-            for (i, &hash) in hashes.iter().enumerate() {
-                let Some(over) = overs[i].checked_sub(1) else { continue };
-                let bucket = self.over(over);
-                slots[i] = self.first_match(bucket, self.tag(hash));
-                if slots[i] != 0 {
-                    self.prefetch_entry(slots[i]);
-                } else {
-                    further[i] = meta::link(bucket.meta.load(Ordering::Acquire)).is_some();
-                }
+        for i in bits(chained) {
+            let bucket = self.over(overs[i]);
+            slots[i] = self.first_match(bucket, self.tag(hashes[i]));
+            if slots[i] != 0 {
+                prefetch(self.entry(bucket::index(slots[i])));
+            } else if meta::link(bucket.meta.load(Ordering::Acquire)).is_some() {
+                further |= 1 << i;
             }
         }
         for i in 0..n {
@@ -127,7 +137,7 @@ impl<E: Entry> Core<E> {
             out[i] = if slot != 0 {
                 // Not this one: another slot of the same tag, perhaps further along.
                 self.accept(slot, &keys[i]).or_else(|| self.lookup(local, hashes[i], &keys[i]))
-            } else if further[i] {
+            } else if further >> i & 1 == 1 {
                 self.lookup(local, hashes[i], &keys[i])
             } else {
                 None
@@ -146,11 +156,6 @@ impl<E: Entry> Core<E> {
             found = if bucket::matches(word, tag) { word } else { found };
         }
         found
-    }
-
-    #[inline(always)]
-    fn prefetch_entry(&self, slot: u64) {
-        prefetch(self.entry(bucket::index(slot)));
     }
 
     /// The entry of a handle, if it is still LIVE.

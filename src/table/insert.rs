@@ -166,7 +166,7 @@ impl<E: Entry> Core<E> {
 
     /// Attempts an insert until it is decided. The index stays the same through all attempts, and the thread stays
     /// entered: see [`ATTEMPTS`] for what that may hold back.
-    fn settle(
+    pub(super) fn settle(
         &self,
         local: &mut Local<E>,
         index: u32,

@@ -51,8 +51,12 @@ pub(super) struct Pile {
 impl Pile {
     /// All that is there, and how many more were counted since the last time: over time the sum is exact.
     fn take(&self) -> (Option<List>, u64) {
-        let pushed = self.pushed.get();
-        (self.chain.take(), self.taken.raise(pushed))
+        let n = self.newly_counted();
+        (self.chain.take(), n)
+    }
+
+    fn newly_counted(&self) -> u64 {
+        self.taken.raise(self.pushed.get())
     }
 }
 
@@ -239,7 +243,11 @@ impl<E: Entry> Core<E> {
         let empty = |pile: &Pile| pile.chain.peek().is_none();
         let idle = self.retired.iter().all(|retired| empty(&retired.indices) && empty(&retired.buckets));
         if idle && self.deferred.get() == self.called.get() {
-            // Nothing of ours; garbage of crossbeam's own can wait.
+            // Nothing of ours; garbage of crossbeam's own can wait. What was counted only after its list had gone is free.
+            for retired in self.retired.iter() {
+                self.recycled.add(retired.indices.newly_counted());
+                self.pool_returned.add(retired.buckets.newly_counted());
+            }
             return 0;
         }
         let mut chains = 0;

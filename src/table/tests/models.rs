@@ -28,6 +28,14 @@ fn model(f: impl Fn() + Sync + Send + 'static) {
     model_at(2, f);
 }
 
+/// For the largest models: one preemption less than asked.
+fn below(f: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(2).saturating_sub(1));
+    builder.max_branches = 100_000;
+    builder.check(f);
+}
+
 fn shared(buckets: u32, overflow: u32, entries: u32, workers: u32) -> Shared {
     Arc::new(table(geometry(buckets, overflow, entries, workers), Hasher::Identity))
 }
@@ -158,7 +166,48 @@ fn insert_insert_half() {
 
 #[test]
 fn insert_cycle() {
-    model(|| assert_eq!(race(shared(4, 0, 6, 3), &[[0, 1], [1, 2], [2, 0]]), 1));
+    // {a,b} {b,c} {c,a}, from where all three are READY: who yields to whom, who helps whom.
+    model(|| {
+        let table = shared(4, 0, 6, 3);
+        let mut workers: Vec<_> = (0..3).map(|worker| local(&table, worker)).collect();
+        let mut jobs = Vec::new();
+        for (local, pair) in workers.iter_mut().zip([[0, 1], [1, 2], [2, 0]]) {
+            let index = prepared(&table, local, pair);
+            let keys = table.keys(index);
+            assert!(table.prepare(local, index, &keys, 0, 0, &mut |_, _| {}).is_ok());
+            table.make_ready(index, 0);
+            jobs.push(move |table: &Shared, local: &mut Local<Item>| {
+                fence(Ordering::SeqCst);
+                if table.resolved(index, 0) {
+                    return true;
+                }
+                table.clear_both(local, index, &keys);
+                match table.settle(local, index, &keys, 1, 0, &mut |_, _| {}) {
+                    Insert::Failed(failure) => panic!("{failure:?}"),
+                    result => result == Insert::Inserted,
+                }
+            });
+        }
+        workers.iter_mut().for_each(Local::leave);
+        let (mut two, job) = (workers.pop().unwrap(), jobs.pop().unwrap());
+        let threads: Vec<_> =
+            workers.into_iter().zip(jobs).map(|(local, job)| spawn(&table, local, job)).collect();
+        two.enter();
+        let mut inserted = u64::from(job(&table, &mut two));
+        let mut workers = vec![two];
+        for thread in threads {
+            let (local, one) = thread.join().unwrap();
+            inserted += u64::from(one);
+            workers.push(local);
+        }
+        assert_eq!((inserted, settle(&table, &mut workers).live), (1, 1));
+    });
+}
+
+#[test]
+fn insert_cycle_whole() {
+    // From the start: three threads and thirty steps each, so one preemption less.
+    below(|| assert_eq!(race(shared(4, 0, 6, 3), &[[0, 1], [1, 2], [2, 0]]), 1));
 }
 
 #[test]
@@ -528,6 +577,43 @@ fn helper_fences() {
             }
         }
         settle(&table, &mut [zero, one, two]);
+    });
+}
+
+#[test]
+fn helper_publishes() {
+    // t is READY, its owner asleep before it has fenced. Who helps it makes both slots visible, the second one, too.
+    model(|| {
+        let table = shared(4, 0, 4, 2);
+        let mut workers = [local(&table, 0), local(&table, 1)];
+        let t = prepared(&table, &mut workers[0], [1, 0]);
+        let helper = prepared(&table, &mut workers[1], [1, 2]);
+        assert!(t < helper);
+        workers.iter_mut().for_each(Local::leave);
+        let keys = table.keys(t);
+        let ready = move |table: &Shared, local: &mut Local<Item>| {
+            let placed = table.prepare(local, t, &keys, 0, 0, &mut |_, _| {}).is_ok();
+            if placed {
+                table.make_ready(t, 0);
+            }
+            placed
+        };
+        let help = move |table: &Shared, local: &mut Local<Item>| {
+            if let Insert::Adopted(hit) = insert_index(table, local, helper) {
+                assert_eq!(hit.index, t);
+                assert!(find(table, local, 0).is_some(), "half an entry");
+            }
+        };
+        let (mut workers, placed, ()) = both(&table, workers, ready, help);
+        if placed {
+            workers[0].enter();
+            fence(Ordering::SeqCst);
+            if !table.resolved(t, 0) {
+                table.clear_both(&mut workers[0], t, &keys);
+                table.give_back(&mut workers[0], t, true);
+            }
+        }
+        assert_eq!(settle(&table, &mut workers).live, 1);
     });
 }
 
