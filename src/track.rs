@@ -226,10 +226,12 @@ impl Worker {
         let (replied, assured) = (before.has(status::SEEN_REPLY), before.has(status::ASSURED));
         let private = slot.is_some();
         let t = &self.tunables;
-        let (step, word) = match &lane.headers.l4 {
-            L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick),
+        // Written in place by the trackers.
+        let mut step = Step::refresh(0);
+        let word = match &lane.headers.l4 {
+            L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick, &mut step),
             other => {
-                let step = match other {
+                step = match other {
                     L4::Udp { .. } | L4::UdpLite { .. } => {
                         udp::step(udp::Record::unpack(&conn.load_record()), tick, replied, assured, t)
                     }
@@ -238,7 +240,7 @@ impl Worker {
                     L4::Gre { .. } => gre::step(gre::Record::unpack(&conn.load_record()), replied),
                     _ => generic::step(t),
                 };
-                (step, self.commit(index, &step, dir, private, tick, false))
+                self.commit(index, &step, dir, private, tick, false)
             }
         };
         match step.outcome {
@@ -272,6 +274,7 @@ impl Worker {
     }
 
     /// A TCP segment of a connection: judged and committed inside the record's odd section.
+    #[inline]
     fn tcp(
         &self,
         index: u32,
@@ -279,7 +282,8 @@ impl Worker {
         segment: &wire::tcp::Segment,
         private: bool,
         tick: u32,
-    ) -> (Step, Word) {
+        step: &mut Step,
+    ) -> Word {
         let conn = self.shared.table.entry(index);
         for _ in 0..TRIES {
             let version = conn.version.load(Relaxed);
@@ -297,13 +301,13 @@ impl Worker {
                 let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
                 let seen =
                     tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
-                let step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
+                *step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
                 conn.store_record(&record.pack());
                 // The word changes with the record, before anybody can read the record as settled. Where the connection
                 // has died meanwhile there is nothing to change: the packet came just before its end.
-                let word = self.commit(index, &step, dir, private, tick, false);
+                let word = self.commit(index, step, dir, private, tick, false);
                 conn.version.store(version + 2, Release);
-                return (step, word);
+                return word;
             }
             std::hint::spin_loop();
         }
@@ -311,9 +315,8 @@ impl Worker {
         // connection's state; as its window is then not known, windows are not judged from now on.
         self.count(Stat::Busy);
         let word = Word::unpack(conn.word_acquire());
-        let step =
-            Step { state: word.state, timeout: Timeout::Keep, reason: Reason::Busy, ..Step::refresh(0) };
-        (step, self.commit(index, &step, dir, private, tick, true))
+        *step = Step { state: word.state, timeout: Timeout::Keep, reason: Reason::Busy, ..Step::refresh(0) };
+        self.commit(index, step, dir, private, tick, true)
     }
 
     /// Writes a step into the connection's word; returns the word as it then is. Nothing is written if the connection
