@@ -1,8 +1,10 @@
 //! L4: THE PATH. A burst of packets in, a verdict for each out.
 //!
-//! 1. `read`: headers to a key and its hash; the bucket's line is asked for.
-//! 2. The table looks all keys up in stages; the records of what it found are asked for.
-//! 3. `judge`, packet by packet in order: `find` the connection, then `further` or `first`.
+//! 1. `read`: headers, and what to look up for them.
+//! 2. `hash`: the key and its hash; the bucket's line is asked for. (A stage of its own: right after the headers were
+//!    written in small pieces, reading them in large ones would have to wait.)
+//! 3. The table looks all keys up in stages; the records of what it found are asked for.
+//! 4. `judge`, packet by packet in order: `find` the connection, then `further` or `first`.
 //!
 //! Packets are judged in order. A further packet in the original direction of a connection that this burst has just
 //! created joins it (NEW). A packet in its reply direction is NEW of its own, as in the kernel: a real reply cannot
@@ -57,6 +59,9 @@ impl Worker {
                 }
                 Err(aside) => verdicts[i] = self.aside(aside),
             }
+        }
+        for at in 0..lanes {
+            self.hash(&mut scratch, at);
         }
         let (keys, hashes) = (&scratch.keys[..lanes], &scratch.hashes[..lanes]);
         self.shared.table.lookup_burst(&self.local, hashes, keys, &mut scratch.hits[..lanes]);
@@ -113,17 +118,28 @@ impl Worker {
         if verify && wire::checksum(bytes, headers) == Checksum::Bad {
             return Err(invalid(Reason::Checksum));
         }
-        let (task, key) = task_of(bytes, headers, packet.zone_orig)?;
-        let hash = self.shared.table.hash(&key);
-        self.shared.table.prefetch(hash);
-        lane.task = task;
         lane.zones = [packet.zone_orig, packet.zone_reply];
-        scratch.keys[at] = key;
-        scratch.hashes[at] = hash;
+        lane.task = task_of(headers)?;
+        if lane.task == Task::Error {
+            scratch.keys[at] = error_key(bytes, headers, packet.zone_orig)?;
+        }
         Ok(())
     }
 
-    /// Stage 3, of one packet. Its verdict is written in place, like its headers.
+    /// Stage 2, of one packet.
+    #[inline]
+    fn hash(&self, scratch: &mut Scratch, at: usize) {
+        let lane = &scratch.lanes[at];
+        let key = &mut scratch.keys[at];
+        if lane.task != Task::Error {
+            *key = Tuple::of(&lane.headers).key(lane.zone(Direction::Original));
+        }
+        let hash = self.shared.table.hash(key);
+        self.shared.table.prefetch(hash);
+        scratch.hashes[at] = hash;
+    }
+
+    /// Stage 4, of one packet. Its verdict is written in place, like its headers.
     fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
         let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
         let found = self.find(lane, key, hash, scratch.hits[at], tick);
@@ -478,23 +494,24 @@ fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32) -> u32 {
 
 /// The lookup that a packet asks for.
 #[inline]
-fn task_of(bytes: &[u8], headers: &Headers, zone: u16) -> Result<(Task, Key), Aside> {
+fn task_of(headers: &Headers) -> Result<Task, Aside> {
     let class = match headers.l4 {
         L4::Icmp { kind, .. } => icmp::kind_v4(kind),
         L4::Icmpv6 { kind, .. } => icmp::kind_v6(kind),
-        _ => return Ok((Task::Track, Tuple::of(headers).key(zone))),
+        _ => return Ok(Task::Track),
     };
     match class {
-        icmp::Kind::Query => Ok((Task::Track, Tuple::of(headers).key(zone))),
-        icmp::Kind::Answer => Ok((Task::Answer, Tuple::of(headers).key(zone))),
-        icmp::Kind::Error => Ok((Task::Error, error_key(bytes, headers, zone)?)),
+        icmp::Kind::Query => Ok(Task::Track),
+        icmp::Kind::Answer => Ok(Task::Answer),
+        icmp::Kind::Error => Ok(Task::Error),
         icmp::Kind::Redirect => {
             // Only a router on the link may redirect (RFC 4861, section 8.1).
             let link_local = headers.src[0] == 0xfe && headers.src[1] & 0xc0 == 0x80;
-            if !link_local || headers.hop_limit != 255 {
-                return Err((CtState::Invalid, Reason::IcmpRedirect));
+            if link_local && headers.hop_limit == 255 {
+                Ok(Task::Error)
+            } else {
+                Err((CtState::Invalid, Reason::IcmpRedirect))
             }
-            Ok((Task::Error, error_key(bytes, headers, zone)?))
         }
         icmp::Kind::Neighbour => Err((CtState::Untracked, Reason::IcmpNeighbour)),
         icmp::Kind::Unusable(reason) => Err((CtState::Invalid, reason)),
