@@ -150,19 +150,19 @@ impl Worker {
                 let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
                 if !self.further(lane, hit.index, dir, None, tick, out) {
                     self.end(hit.index);
-                    *out = self.first(lane, key, hash, tick);
+                    self.first(lane, key, hash, tick, out);
                 }
             }
             (Found::Pending(slot), Task::Track) => {
                 let index = self.pending[slot].handle.index();
                 if !self.further(lane, index, Direction::Original, Some(slot), tick, out) {
                     self.release(slot);
-                    *out = self.first(lane, key, hash, tick);
+                    self.first(lane, key, hash, tick, out);
                 }
             }
             (_, Task::Error) => *out = self.aside((CtState::Invalid, Reason::IcmpNoFlow)),
             (_, Task::Answer) => *out = self.invalid(Reason::IcmpUnsolicited, 0),
-            (Found::Nothing, Task::Track) => *out = self.first(lane, key, hash, tick),
+            (Found::Nothing, Task::Track) => self.first(lane, key, hash, tick, out),
         }
     }
 
@@ -389,12 +389,15 @@ impl Worker {
     }
 
     /// A packet without a connection: it may open one.
-    fn first(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32) -> Verdict {
+    fn first(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32, out: &mut Verdict) {
         let t = &self.tunables;
         let (record, step): (Record, Step) = match &lane.headers.l4 {
             L4::Tcp(segment) => match tcp::open(segment, t) {
                 Ok((record, step)) => (record.pack(), step),
-                Err((reason, excess)) => return self.invalid(reason, excess),
+                Err((reason, excess)) => {
+                    *out = self.invalid(reason, excess);
+                    return;
+                }
             },
             L4::Udp { .. } | L4::UdpLite { .. } => {
                 let (record, step) = udp::open(tick, t);
@@ -410,12 +413,14 @@ impl Worker {
         };
         let limit = &self.shared.limit;
         if !self.permits.spend(limit) && !self.early_drop(hash) {
-            return self.aside((CtState::Drop, Reason::TableFull));
+            *out = self.aside((CtState::Drop, Reason::TableFull));
+            return;
         }
         let Some(index) = self.shared.table.alloc(&mut self.local) else {
             self.permits.regain(&self.shared.limit);
             self.count(Stat::ReclaimStalled);
-            return self.aside((CtState::Drop, Reason::ReclaimStalled));
+            *out = self.aside((CtState::Drop, Reason::ReclaimStalled));
+            return;
         };
         let conn = self.shared.table.entry(index);
         conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, &record);
@@ -434,9 +439,11 @@ impl Worker {
         self.pendings += 1;
         let handle = Handle::new(index, self.shared.table.generation(index));
         self.pending[slot] = Pending { handle, hash };
-        let mut verdict = self.verdict(index, word, Direction::Original, Some(slot));
-        (verdict.state, verdict.reason, verdict.excess) = (CtState::New, step.reason, step.excess);
-        verdict
+        *out = Verdict {
+            reason: step.reason,
+            excess: step.excess,
+            ..self.verdict(index, word, Direction::Original, Some(slot))
+        };
     }
 
     #[inline]
