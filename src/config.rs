@@ -141,7 +141,7 @@ impl Config {
         }
         within("workers", self.workers.into(), 1, 1024)?;
         within("user_data", self.user_data.into(), 0, 64)?;
-        if self.user_data % 8 != 0 {
+        if !self.user_data.is_multiple_of(8) {
             return Err(ConfigError::UserDataNotMultipleOf8(self.user_data));
         }
         self.tunables.check()

@@ -19,7 +19,8 @@
 
 use crate::hash::TupleHash;
 use crate::memory::Array;
-use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
 use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone};
 
@@ -145,6 +146,9 @@ const TRANSLATED: u32 = 1 << 16;
 /// Accounting was on when the connection began.
 const COUNTED: u32 = 1 << 17;
 
+/// Tries to get at a record that another worker is writing.
+const TRIES: usize = 64;
+
 /// The words of a tracker's record.
 pub(crate) type Record = [u64; 7];
 
@@ -235,6 +239,61 @@ impl Conn {
         self.extra.load(Relaxed) & COUNTED != 0
     }
 
+    /// Enters the record for writing: whoever got the version may load and store its words until `leave_record`. `None`:
+    /// others were in it at every try.
+    ///
+    /// **Invariant.** While the version is odd, only the thread that made it odd stores the words. While it is even, they
+    /// are what the last to leave has left, together with the word of that moment.
+    #[inline]
+    pub fn enter_record(&self) -> Option<u64> {
+        for _ in 0..TRIES {
+            let version = self.version.load(Relaxed);
+            // Acquire: pairs with the Release of the last to leave.
+            let entered = (version & 1 == 0 || mutated("record-enter-odd"))
+                && self
+                    .version
+                    .compare_exchange(version, version + 1, order("record-enter-relaxed", Acquire), Relaxed)
+                    .is_ok();
+            if entered {
+                // A reader that sees one of our words must see the odd version as well; pairs with its Acquire fence.
+                if !mutated("record-enter-no-fence") {
+                    fence(Release);
+                }
+                return Some(version);
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+
+    /// Leaves the record. `version` is what `enter_record` gave.
+    #[inline]
+    pub fn leave_record(&self, version: u64) {
+        // Release: whoever enters next, or reads, sees the words.
+        self.version.store(version.wrapping_add(2), order("record-leave-relaxed", Release));
+    }
+
+    /// The record as one writer left it; `None` if writers kept interfering.
+    pub fn settled_record(&self) -> Option<Record> {
+        for _ in 0..TRIES {
+            // Acquire: pairs with the Release of the last to leave.
+            let before = self.version.load(Acquire);
+            if before & 1 == 0 {
+                let record = self.load_record();
+                // The words are read before the version is read again: if one was of a later writer, then the version is
+                // seen to be that writer's, too. Pairs with the fence in `enter_record`.
+                if !mutated("record-read-no-fence") {
+                    fence(Acquire);
+                }
+                if self.version.load(Relaxed) == before {
+                    return Some(record);
+                }
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+
     #[inline]
     pub fn load_record(&self) -> Record {
         std::array::from_fn(|i| self.record[i].load(Relaxed))
@@ -318,7 +377,7 @@ impl Conn {
     /// The word. Acquire: pairs with the compare-exchange that made the connection LIVE.
     #[inline]
     pub fn word_acquire(&self) -> u64 {
-        self.word.load(std::sync::atomic::Ordering::Acquire)
+        self.word.load(Acquire)
     }
 
     /// Writes the word of a connection that only its worker knows.
@@ -331,7 +390,6 @@ impl Conn {
     /// read-modify-write it continues the release sequence of the one that made the connection LIVE.
     #[inline]
     pub fn swap_word(&self, old: u64, new: u64) -> Result<(), u64> {
-        use std::sync::atomic::Ordering::Acquire;
         self.word.compare_exchange(old, new, Relaxed, Acquire).map(|_| ())
     }
 }

@@ -91,12 +91,13 @@ impl Table {
         let mut flushed = 0;
         for index in 0..self.shared.table.entries() {
             local.enter();
-            if is_live(self.shared.table.entry(index).word_acquire()) {
-                let generation = self.shared.table.generation(index);
-                flushed += u32::from(self.delete_with(&mut local, index, generation));
-            }
-            if flushed % 4096 == 4095 {
-                self.shared.table.reclaim(&mut local);
+            let generation = self.shared.table.generation(index);
+            if self.delete_with(&mut local, index, generation) {
+                flushed += 1;
+                // What is freed may be needed meanwhile.
+                if flushed % 4096 == 0 {
+                    self.shared.table.reclaim(&mut local);
+                }
             }
         }
         self.shared.table.reclaim(&mut local);

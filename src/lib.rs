@@ -9,7 +9,7 @@
 //! | L1 | [`wire`] `table` | bytes to header fields; the concurrent table, which knows no packets |
 //! | L2 | [`tuple`] `hash` [`timeout`] [`proto`] | what identifies a connection; tunables; the trackers, pure functions |
 //! | L3 | [`config`] [`packet`] [`conn`] [`connection`] | what goes in and comes out; a connection's two cache lines; its text |
-//! | L4 | `shared` `worker` `track` `confirm` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` | the path of a packet, and what is done beside it |
+//! | L4 | `shared` `worker` `track` `confirm` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` | the path of a packet, and what is done beside it |
 #![deny(missing_docs)]
 
 pub mod config;
@@ -29,6 +29,8 @@ mod early_drop;
 mod hash;
 mod limit;
 mod memory;
+#[cfg(all(test, conntab_loom))]
+mod models;
 mod reap;
 mod scratch;
 mod section;
@@ -48,3 +50,8 @@ pub use reason::Reason;
 pub use section::{Section, View};
 pub use stats::Stats;
 pub use worker::{NatError, Worker};
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -26,6 +26,8 @@ impl Limit {
         // Each failure is another worker's success; after a few the caller is better off with early_drop.
         for _ in 0..8 {
             let lot = LOT.min(self.max - granted);
+            #[cfg(conntab_mutate)]
+            let lot = if crate::sync::mutated("limit-plus-one") { lot + 1 } else { lot };
             if lot == 0 {
                 return 0;
             }
@@ -59,15 +61,11 @@ impl Permits {
         if self.0 == 0 {
             self.0 = limit.take();
         }
-        // Not `let some = self.0 != 0; self.0 -= u32::from(some); some`: rustc 1.95.0 loses the subtraction where that is
-        // inlined into a branch on the result.
-        match self.0.checked_sub(1) {
-            Some(left) => {
-                self.0 = left;
-                true
-            }
-            None => false,
-        }
+        // (Not `let some = self.0 != 0; self.0 -= u32::from(some);`: rustc 1.95 loses the subtraction when optimising,
+        // rust-lang/rust#158206. `permits_are_spent` below would tell.)
+        let Some(left) = self.0.checked_sub(1) else { return false };
+        self.0 = left;
+        true
     }
 
     /// A connection is gone.
@@ -87,5 +85,24 @@ impl Permits {
 
     pub fn give_all(&mut self, limit: &Limit) {
         limit.give(std::mem::take(&mut self.0));
+    }
+}
+
+#[cfg(all(test, not(conntab_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_are_spent() {
+        let limit = Limit::new(100);
+        let mut permits = Permits::default();
+        let spent = (0..200).filter(|_| permits.spend(&limit)).count();
+        assert_eq!((spent, permits.kept(), limit.granted()), (100, 0, 100));
+        for _ in 0..100 {
+            permits.regain(&limit);
+            assert!(permits.kept() <= LOT);
+        }
+        permits.give_all(&limit);
+        assert_eq!((permits.kept(), limit.granted()), (0, 0));
     }
 }

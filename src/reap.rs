@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::conn::Word;
 use crate::memory::{Array, NoMemory, Options};
 use crate::stats::Stat;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
 use crate::table::is_live;
 use crate::track::SKEW;
 use crate::worker::Worker;
@@ -77,8 +77,15 @@ impl Sweep {
     /// A connection that nobody else can find yet will expire at this tick.
     #[inline]
     pub fn begin(&self, index: u32, expiry: u32, tick: u32) {
+        let hint = &self.hints[index as usize];
+        let next = within_horizon(expiry, tick);
         // Release: pairs with `forget`.
-        self.hints[index as usize].store(within_horizon(expiry, tick), Ordering::Release);
+        let release = order("begin-relaxed", Ordering::Release);
+        #[cfg(not(conntab_loom))]
+        hint.store(next, release);
+        // loom lets a plain store slip in front of a read-modify-write that has not read it.
+        #[cfg(conntab_loom)]
+        hint.swap(next, release);
     }
 
     /// A connection's expiry was brought forward to this tick, by a compare-exchange that has succeeded.
@@ -94,7 +101,9 @@ impl Sweep {
     #[cold]
     fn bring_forward(&self, index: u32, expiry: u32) {
         // Pairs with the fence in `postpone`: either we see the sweeper's hint, or it sees our expiry.
-        fence(Ordering::SeqCst);
+        if !mutated("shorten-no-fence") {
+            fence(Ordering::SeqCst);
+        }
         let hint = &self.hints[index as usize];
         let mut seen = hint.load(Ordering::Relaxed);
         // A failure is another's success: packets of one connection and the sweeper. Missing it only reaps late.
@@ -110,7 +119,7 @@ impl Sweep {
     }
 
     /// The sweeper found that a connection expires only at the tick `read` tells.
-    fn postpone(&self, index: u32, seen: u32, tick: u32, read: impl Fn() -> Option<u32>) {
+    pub(crate) fn postpone(&self, index: u32, seen: u32, tick: u32, read: impl Fn() -> Option<u32>) {
         let Some(expiry) = read() else { return };
         let next = within_horizon(expiry, tick);
         let hint = &self.hints[index as usize];
@@ -118,7 +127,12 @@ impl Sweep {
             return;
         }
         // Pairs with the fence in `bring_forward`.
-        fence(Ordering::SeqCst);
+        if !mutated("postpone-no-fence") {
+            fence(Ordering::SeqCst);
+        }
+        if mutated("postpone-no-look") {
+            return;
+        }
         if let Some(now) = read()
             && after(next, now)
         {
@@ -126,12 +140,20 @@ impl Sweep {
         }
     }
 
+    #[cfg(all(test, conntab_loom))]
+    pub fn hint(&self, index: u32) -> u32 {
+        self.hints[index as usize].load(Ordering::Relaxed)
+    }
+
     /// The sweeper found nothing to reap: no hint for as long as `same` holds.
-    fn forget(&self, index: u32, seen: u32, tick: u32, same: impl Fn() -> bool) {
+    pub(crate) fn forget(&self, index: u32, seen: u32, tick: u32, same: impl Fn() -> bool) {
         let hint = &self.hints[index as usize];
         let far = tick.wrapping_add(FAR);
         // Acquire pairs with `begin`: if it is a hint of the entry's next life that we overwrite, `same` tells.
-        if hint.compare_exchange(seen, far, Ordering::Acquire, Ordering::Relaxed).is_ok() && !same() {
+        if hint.compare_exchange(seen, far, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            && !same()
+            && !mutated("forget-blind")
+        {
             let _ = hint.compare_exchange(far, tick, Ordering::Relaxed, Ordering::Relaxed);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Config, ConfigError, HugePages};
-use crate::conn::{Conn, Context, Nat6, Record, Word};
+use crate::conn::{Conn, Context, Nat6, Word};
 use crate::connection::{Connection, Counters, Tracked};
 use crate::hash::TupleHash;
 use crate::limit::Limit;
@@ -12,7 +12,7 @@ use crate::packet::Handle;
 use crate::proto::{gre, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, order};
 use crate::table::{self, Geometry};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -80,7 +80,7 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
-    fn new(tunables: &Tunables, options: Options) -> Result<Self, NoMemory> {
+    pub fn new(tunables: &Tunables, options: Options) -> Result<Self, NoMemory> {
         let values = Array::new(Tunables::NAMES.len(), options)?;
         let tuning = Self { version: AtomicU32::new(0), values };
         let mut copy = *tunables;
@@ -95,6 +95,11 @@ impl Tuning {
         self.version.load(Ordering::Acquire)
     }
 
+    #[cfg(all(test, conntab_loom))]
+    pub fn value(&self, name: &str) -> u32 {
+        self.values[Tunables::place(name).unwrap()].load(Ordering::Relaxed)
+    }
+
     pub fn read(&self) -> Tunables {
         let mut tunables = Tunables::default();
         for (place, value) in self.values.iter().enumerate() {
@@ -106,7 +111,7 @@ impl Tuning {
     pub fn set(&self, name: &str, value: u32) -> Result<(), ConfigError> {
         self.read().set(name, value)?;
         self.values[Tunables::place(name)?].store(value, Ordering::Relaxed);
-        self.version.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, order("tuning-relaxed", Ordering::Release));
         Ok(())
     }
 }
@@ -246,24 +251,6 @@ impl Shared {
         }
     }
 
-    /// The tracker's record as one writer left it; `None` if writers kept interfering.
-    fn settled_record(&self, conn: &Conn) -> Option<Record> {
-        for _ in 0..64 {
-            // Acquire: pairs with the writer's Release when it leaves, so that its words are seen.
-            let before = conn.version.load(Ordering::Acquire);
-            if before & 1 == 0 {
-                let record = conn.load_record();
-                // The words must be read before the version is read again.
-                fence(Ordering::Acquire);
-                if conn.version.load(Ordering::Relaxed) == before {
-                    return Some(record);
-                }
-            }
-            std::hint::spin_loop();
-        }
-        None
-    }
-
     /// A copy of a connection whose word was read as `word`. The caller keeps the connection from being freed: it is
     /// pinned, or owns the connection.
     pub fn copy(&self, index: u32, word: Word, confirmed: bool, now: u64) -> Connection {
@@ -272,7 +259,7 @@ impl Shared {
             [Direction::Original, Direction::Reply].map(|dir| conn.key_of(self.table.context(), index, dir));
         let tracked = match original.l4() {
             protocol::TCP => {
-                let record = self.settled_record(conn).map(|words| tcp::Record::unpack(&words));
+                let record = conn.settled_record().map(|words| tcp::Record::unpack(&words));
                 Tracked::Tcp(tcp::State::from_u8(word.state).unwrap_or(tcp::State::None), record)
             }
             protocol::GRE => {

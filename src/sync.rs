@@ -4,11 +4,108 @@
 //! `ci/loom.sh` run the very code that ships.
 
 #[cfg(conntab_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub(crate) use loom::sync::atomic::fence;
+#[cfg(conntab_loom)]
+pub(crate) use modelled::{AtomicU32, AtomicU64};
 #[cfg(not(conntab_loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 pub(crate) use std::sync::atomic::Ordering;
+
+/// loom's atomics, made to explore what they would miss.
+///
+/// loom remembers only the last access to an object. A thread that loads a word and then stores to it hides, with its
+/// own load, the earlier load of another thread, and the order "my store, then its load" is never tried (loom issues
+/// 166 and 392); nearly every compare-exchange here follows a load. So each load is preceded by a Relaxed store to a
+/// word of its own: stores depend on each other, so loom orders all loads of the word among themselves, and
+/// everything else follows. The store orders no other memory, and stale values are explored as before.
+#[cfg(conntab_loom)]
+mod modelled {
+    use super::Ordering;
+
+    macro_rules! modelled {
+        ($name:ident, $value:ty) => {
+            #[derive(Debug, Default)]
+            pub(crate) struct $name {
+                loads: loom::sync::atomic::AtomicU32,
+                word: loom::sync::atomic::$name,
+            }
+
+            #[allow(dead_code)]
+            impl $name {
+                pub(crate) fn new(value: $value) -> Self {
+                    Self { loads: Default::default(), word: loom::sync::atomic::$name::new(value) }
+                }
+
+                #[track_caller]
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    self.loads.store(0, Ordering::Relaxed);
+                    self.word.load(order)
+                }
+
+                #[track_caller]
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    self.word.store(value, order);
+                }
+
+                #[track_caller]
+                pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                    self.word.swap(value, order)
+                }
+
+                #[track_caller]
+                pub(crate) fn compare_exchange(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.word.compare_exchange(current, new, success, failure)
+                }
+
+                #[track_caller]
+                pub(crate) fn compare_exchange_weak(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.word.compare_exchange(current, new, success, failure)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_add(value, order)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_sub(value, order)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_or(value, order)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_and(value, order)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_max(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_max(value, order)
+                }
+            }
+        };
+    }
+
+    modelled!(AtomicU32, u32);
+    modelled!(AtomicU64, u64);
+}
 
 /// A statistic: takes part in no protocol, so the models need not explore it.
 #[derive(Debug, Default)]

@@ -17,13 +17,13 @@ use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::{Lane, Scratch, Task};
 use crate::stats::Stat;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::table::{Hit, is_live};
 use crate::tuple::{Direction, Key, Tuple};
 use crate::wire::{self, Checksum, Headers, L4};
 use crate::worker::{Pending, Worker};
 
-/// Tries to enter a record that another worker is writing, and to change a word that others are changing.
+/// Tries to change a word that others are changing.
 const TRIES: usize = 64;
 
 /// Workers' clocks may differ by so many milliseconds: a refresh that shortens by less is an older clock's.
@@ -109,7 +109,7 @@ impl Worker {
         let lane = &mut scratch.lanes[at];
         let headers = &mut lane.headers;
         wire::parse_into(bytes, packet.wire_len(), headers).map_err(invalid)?;
-        if headers.l4 == L4::Fragment {
+        if matches!(headers.l4, L4::Fragment) {
             return Err((CtState::Fragment, Reason::Fragment));
         }
         let verify = self.tunables.checksum != 0
@@ -301,31 +301,23 @@ impl Worker {
         step: &mut Step,
     ) -> Word {
         let conn = self.shared.table.entry(index);
-        for _ in 0..TRIES {
-            let version = conn.version.load(Relaxed);
-            // Acquire: pairs with the Release below; the words of the last writer are seen.
-            if version & 1 == 0
-                && conn.version.compare_exchange(version, version + 1, Acquire, Relaxed).is_ok()
-            {
-                let word = Word::unpack(conn.word_acquire());
-                let mut record = tcp::Record::unpack(&conn.load_record());
-                if word.liberal() {
-                    for end in &mut record.ends {
-                        end.flags |= tcp::flags::LIBERAL;
-                    }
+        if let Some(version) = conn.enter_record() {
+            let word = Word::unpack(conn.word_acquire());
+            let mut record = tcp::Record::unpack(&conn.load_record());
+            if word.liberal() {
+                for end in &mut record.ends {
+                    end.flags |= tcp::flags::LIBERAL;
                 }
-                let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
-                let seen =
-                    tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
-                *step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
-                conn.store_record(&record.pack());
-                // The word changes with the record, before anybody can read the record as settled. Where the connection
-                // has died meanwhile there is nothing to change: the packet came just before its end.
-                let word = self.commit(index, step, dir, private, tick, false);
-                conn.version.store(version + 2, Release);
-                return word;
             }
-            std::hint::spin_loop();
+            let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
+            let seen = tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
+            *step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
+            conn.store_record(&record.pack());
+            // The word changes with the record, before anybody can read the record as settled. Where the connection
+            // has died meanwhile there is nothing to change: the packet came just before its end.
+            let word = self.commit(index, step, dir, private, tick, false);
+            conn.leave_record(version);
+            return word;
         }
         // Another worker is in the middle of this record, perhaps for long. This packet is let through by the
         // connection's state; as its window is then not known, windows are not judged from now on.
@@ -512,9 +504,10 @@ fn task_of(headers: &Headers) -> Result<Task, Aside> {
         icmp::Kind::Answer => Ok(Task::Answer),
         icmp::Kind::Error => Ok(Task::Error),
         icmp::Kind::Redirect => {
-            // Only a router on the link may redirect (RFC 4861, section 8.1).
+            // Only a router on the link may redirect, and there is no code but 0 (RFC 4861, section 8.1).
             let link_local = headers.src[0] == 0xfe && headers.src[1] & 0xc0 == 0x80;
-            if link_local && headers.hop_limit == 255 {
+            let code = matches!(headers.l4, L4::Icmpv6 { code: 1.., .. });
+            if link_local && headers.hop_limit == 255 && !code {
                 Ok(Task::Error)
             } else {
                 Err((CtState::Invalid, Reason::IcmpRedirect))

@@ -28,7 +28,7 @@ fn churn(worker: &mut Worker, first: u32, stop: &AtomicBool) -> u64 {
         } else {
             worker.delete(std::mem::take(&mut conns[slot]));
         }
-        if state % 64 == 0 {
+        if state.is_multiple_of(64) {
             worker.reap(0, 1024);
         }
     }

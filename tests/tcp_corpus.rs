@@ -149,12 +149,12 @@ fn play(scenario: &Value) -> (usize, Vec<String>) {
                 Parsed::Broken => ("INVALID", None, Reason::None),
                 Parsed::Tcp(key, segment, len) => {
                     let verdict = table.track(&key, &segment, len, &tunables, leaves);
-                    if let Some(words) = v["reason"].as_str() {
-                        if let (Some(reason), excess) = explained(words, &segment) {
-                            check("reason", verdict.reason.as_str(), reason.as_str());
-                            if let Some(excess) = excess {
-                                check("excess", &verdict.excess.to_string(), &excess.to_string());
-                            }
+                    if let Some(words) = v["reason"].as_str()
+                        && let (Some(reason), excess) = explained(words, &segment)
+                    {
+                        check("reason", verdict.reason.as_str(), reason.as_str());
+                        if let Some(excess) = excess {
+                            check("excess", &verdict.excess.to_string(), &excess.to_string());
                         }
                     }
                     (verdict.state, verdict.direction, verdict.reason)
@@ -189,10 +189,10 @@ fn play(scenario: &Value) -> (usize, Vec<String>) {
         let keys = |m: &BTreeMap<String, u64>| m.keys().cloned().collect::<Vec<_>>().join("\n          ");
         check("table", &keys(&ours), &keys(&recorded));
         for (l, left) in &ours {
-            if let Some(theirs) = recorded.get(l) {
-                if left.abs_diff(*theirs) > 1 {
-                    check("seconds left", &left.to_string(), &theirs.to_string());
-                }
+            if let Some(theirs) = recorded.get(l)
+                && left.abs_diff(*theirs) > 1
+            {
+                check("seconds left", &left.to_string(), &theirs.to_string());
             }
         }
     }

@@ -1,2 +1,7 @@
 //! The `conntab` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conntab_cli::run()
+}

@@ -27,7 +27,7 @@ impl<E: Entry> Core<E> {
                 return Some(found);
             }
             // Acquire: pairs with the Release that linked the next bucket, for the contents of that bucket.
-            over = meta::link(bucket.meta.load(order("meta-acquire", Ordering::Acquire)));
+            over = meta::link(bucket.meta.load(Ordering::Acquire));
             bucket = self.over(over?);
         }
         None

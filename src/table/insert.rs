@@ -58,7 +58,7 @@ pub(crate) enum Failure {
 
 /// Both keys of an entry under insertion, hashed once.
 #[derive(Clone, Copy)]
-struct Keys<K> {
+pub(super) struct Keys<K> {
     key: [K; 2],
     hash: [u64; 2],
     /// 1 if both keys are equal: then one slot leads to the entry.
@@ -66,13 +66,29 @@ struct Keys<K> {
 }
 
 /// What a scan says about the entry it was made for.
-enum Scan {
+pub(super) enum Scan {
     /// No other has a claim.
     Free,
     /// A LIVE entry has one of its keys.
     Lost,
     /// This READY entry, at this attempt, goes first.
     Yield(u32, u64),
+}
+
+/// Which entries of a burst have a hash like one of an earlier entry's. Ten bits of each are compared, by marks: with 64
+/// entries about 6 are suspected wrongly, of 32 one or two, and such an insert costs a fence of its own.
+fn waiting<K>(keys: &[Keys<K>]) -> u64 {
+    let mut marks = [0_u64; 16];
+    let mut waiting = 0;
+    for (i, keys) in keys.iter().enumerate() {
+        let mark = keys.hash.map(|hash| (hash as usize & 15, 1_u64 << (hash >> 4 & 63)));
+        let met = mark.iter().any(|(word, bit)| marks[*word] & bit != 0);
+        waiting |= u64::from(met) << i;
+        for (word, bit) in mark {
+            marks[word] |= bit;
+        }
+    }
+    waiting
 }
 
 impl<E: Entry> Core<E> {
@@ -90,8 +106,9 @@ impl<E: Entry> Core<E> {
         self.settle(local, index, &keys, 0, now, expired)
     }
 
-    /// [`Core::insert`] for a burst of at most [`MAX_BURST`]: one fence, overlapping memory latencies. The entries may
-    /// clash with each other. `results` must be as long as `indices`.
+    /// [`Core::insert`] for a burst of at most [`MAX_BURST`]: one fence, overlapping memory latencies. Of entries that
+    /// clash with each other the earlier goes first, as if they had come one by one. `results` must be as long as
+    /// `indices`.
     pub(crate) fn insert_burst(
         &self,
         local: &mut Local<E>,
@@ -102,6 +119,7 @@ impl<E: Entry> Core<E> {
     ) {
         debug_assert!(local.of(self) && local.is_entered());
         debug_assert!(indices.len() == results.len() && indices.len() <= MAX_BURST);
+        let n = indices.len().min(results.len()).min(MAX_BURST);
         let Some(&first) = indices.first() else { return };
         let mut keys = [self.keys(first); MAX_BURST];
         for (keys, &index) in keys.iter_mut().zip(indices) {
@@ -109,16 +127,17 @@ impl<E: Entry> Core<E> {
             prefetch(self.head(keys.hash[0]));
             prefetch(self.head(keys.hash[1]));
         }
+        // Bit i: entry i may clash with an earlier one, and waits until that is decided.
+        let waiting = waiting(&keys[..n]);
         // Bit i: entry i is placed and to be resolved.
         let mut placed = 0_u64;
-        for (i, (&index, result)) in indices.iter().zip(results.iter_mut()).enumerate().take(MAX_BURST) {
-            match self.prepare(local, index, &keys[i], 0, now, expired) {
+        for i in (0..n).filter(|i| waiting >> i & 1 == 0) {
+            match self.prepare(local, indices[i], &keys[i], 0, now, expired) {
                 Ok(()) => placed |= 1 << i,
-                Err(done) => *result = done,
+                Err(done) => results[i] = done,
             }
         }
         let ready = |i: &usize| placed >> *i & 1 == 1;
-        let n = indices.len().min(results.len()).min(MAX_BURST);
         for i in (0..n).filter(ready) {
             self.make_ready(indices[i], 0);
         }
@@ -133,9 +152,12 @@ impl<E: Entry> Core<E> {
                 self.settle(local, indices[i], &keys[i], 1, now, expired)
             };
         }
+        for i in (0..n).filter(|i| waiting >> i & 1 == 1) {
+            results[i] = self.settle(local, indices[i], &keys[i], 0, now, expired);
+        }
     }
 
-    fn keys(&self, index: u32) -> Keys<E::Key> {
+    pub(super) fn keys(&self, index: u32) -> Keys<E::Key> {
         let key = [self.key(index, 0), self.key(index, 1)];
         let n = if key[0] == key[1] { 1 } else { 2 };
         Keys { key, hash: [self.hash(&key[0]), self.hash(&key[1])], n }
@@ -175,7 +197,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// Up to INS with both slots placed; or the result, with the index given back.
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         local: &mut Local<E>,
         index: u32,
@@ -211,8 +233,8 @@ impl<E: Entry> Core<E> {
     }
 
     /// An index whose insert came to nothing. Once its slots could be seen, others may still look at it.
-    fn give_back(&self, local: &mut Local<E>, index: u32, seen: bool) {
-        if seen {
+    pub(super) fn give_back(&self, local: &mut Local<E>, index: u32, seen: bool) {
+        if seen && !mutated("placed-skips-epoch") {
             self.retire(local, index);
         } else {
             let word = self.entry(index).word();
@@ -301,7 +323,7 @@ impl<E: Entry> Core<E> {
     }
 
     #[inline]
-    fn place_in(&self, bucket: &bucket::Bucket, word: u64) -> bool {
+    pub(super) fn place_in(&self, bucket: &bucket::Bucket, word: u64) -> bool {
         bucket.slots.iter().any(|slot| {
             // Relaxed: a stale value costs us a free slot, the exchange is what counts. Release: pairs with the Acquire
             // of `tagged`, for the entry's keys and its word (at least INS).
@@ -322,7 +344,7 @@ impl<E: Entry> Core<E> {
         Some(over[0])
     }
 
-    fn make_ready(&self, index: u32, attempt: u64) {
+    pub(super) fn make_ready(&self, index: u32, attempt: u64) {
         let word = self.entry(index).word();
         let count = if mutated("attempt-not-counted") { 0 } else { attempt };
         let ready = with_attempt(word.load(Ordering::Relaxed), READY, count);
@@ -331,7 +353,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// Resolves our own attempt, READY before the last fence. True: committed; false: lost, KILLED.
-    fn resolved(&self, index: u32, attempt: u64) -> bool {
+    pub(super) fn resolved(&self, index: u32, attempt: u64) -> bool {
         self.resolve(index, attempt);
         // DEAD is success, too: it was LIVE, and somebody has deleted it. Acquire: before we clear and reuse.
         life(self.entry(index).word().load(Ordering::Acquire)) != KILLED
@@ -369,7 +391,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// READY at attempt `n` -> `to`; nothing if it was decided already.
-    fn decide(&self, t: u32, n: u64, to: u64) {
+    pub(super) fn decide(&self, t: u32, n: u64, to: u64) {
         let word = self.entry(t).word();
         for _ in 0..ROUNDS {
             let now = word.load(Ordering::Acquire);
@@ -381,7 +403,7 @@ impl<E: Entry> Core<E> {
             if life(now) != READY || !same {
                 return;
             }
-            let (ok, err) = (order("live-relaxed", Ordering::AcqRel), Ordering::Acquire);
+            let (ok, err) = (Ordering::AcqRel, Ordering::Acquire);
             // Again only if the own bits changed, which (W3) rules out; the bound makes it certain that we end.
             if word.compare_exchange(now, with_life(now, to), ok, err).is_ok() {
                 return;
@@ -391,7 +413,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// Looks along both chains of `t` for others with one of its keys, and kills those that come after it.
-    fn scan(&self, t: u32) -> Scan {
+    pub(super) fn scan(&self, t: u32) -> Scan {
         for d in 0..2 {
             // Stable: `t` was READY when we learned of it, and we are entered.
             let key = self.key(t, d);
@@ -417,7 +439,7 @@ impl<E: Entry> Core<E> {
             let now = word.load(Ordering::Acquire);
             match life(now) {
                 LIVE => return ControlFlow::Break(Scan::Lost),
-                READY if t < x || mutated("kill-no-order") => {
+                READY if t < x => {
                     let killed = with_life(now, KILLED);
                     // The whole word, so its attempt, too (W2). Fails: look at what it is now.
                     if word.compare_exchange(now, killed, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -434,7 +456,7 @@ impl<E: Entry> Core<E> {
         ControlFlow::Break(Scan::Lost)
     }
 
-    fn clear_both(&self, local: &mut Local<E>, index: u32, keys: &Keys<E::Key>) {
+    pub(super) fn clear_both(&self, local: &mut Local<E>, index: u32, keys: &Keys<E::Key>) {
         for d in 0..keys.n {
             self.clear(local, keys.hash[d], index, d as u32);
         }

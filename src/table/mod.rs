@@ -198,7 +198,16 @@ pub(crate) struct Core<E: Entry> {
     // Overflow buckets: out of `pool`, and back.
     pool_popped: Counter,
     pool_returned: Counter,
+    // Calls deferred to the epoch, and run by it.
+    deferred: Counter,
+    called: Counter,
     count: audit::Counts,
+    /// Makes loom try every order of what enters and what moves the epoch, in models that are about it: crossbeam's own
+    /// atomics are loom's plain ones, with the gap described in `sync`.
+    #[cfg(conntab_loom)]
+    epoch_steps: AtomicU32,
+    #[cfg(conntab_loom)]
+    epoch_matters: std::sync::atomic::AtomicBool,
 }
 
 impl<E: Entry> std::ops::Deref for Table<E> {
@@ -232,7 +241,13 @@ impl<E: Entry> Table<E> {
             recycled_unused: Counter::default(),
             pool_popped: Counter::default(),
             pool_returned: Counter::default(),
+            deferred: Counter::default(),
+            called: Counter::default(),
             count: audit::Counts::default(),
+            #[cfg(conntab_loom)]
+            epoch_steps: AtomicU32::default(),
+            #[cfg(conntab_loom)]
+            epoch_matters: Default::default(),
         };
         for bucket in core.heads.iter() {
             open(bucket, None);

@@ -43,15 +43,14 @@ impl Epoch {
 #[derive(Default)]
 pub(super) struct Pile {
     pub(super) chain: Chain,
-    /// Counted just before the push.
+    /// Counted just after the push, so that what is counted is there, or was taken.
     pushed: Counter,
     taken: Counter,
 }
 
 impl Pile {
-    /// All that is there, and how many more were pushed since the last time: over time the sum is exact.
+    /// All that is there, and how many more were counted since the last time: over time the sum is exact.
     fn take(&self) -> (Option<List>, u64) {
-        // Before the chain: what comes in between is counted the next time.
         let pushed = self.pushed.get();
         (self.chain.take(), self.taken.raise(pushed))
     }
@@ -110,6 +109,8 @@ impl<E: Entry> Local<E> {
     /// The first call pins, later ones repin, which costs a fraction. Neither collects, allocates or frees.
     #[inline]
     pub(crate) fn enter(&mut self) {
+        #[cfg(conntab_loom)]
+        self.core.epoch_step();
         let Some(guard) = &mut self.guard else {
             self.guard = Some(self.handle.pin());
             self.pins += 1;
@@ -121,7 +122,9 @@ impl<E: Entry> Local<E> {
         // one, which does not protect it. So: the order that a fresh pin would give. x86 gives it for free: loads
         // stay in order, and the retirer's unlinking is visible before the epoch that we read was.
         #[cfg(any(conntab_loom, not(any(target_arch = "x86", target_arch = "x86_64"))))]
-        fence(Ordering::SeqCst);
+        if !mutated("repin-no-fence") {
+            fence(Ordering::SeqCst);
+        }
         #[cfg(not(any(conntab_loom, not(any(target_arch = "x86", target_arch = "x86_64")))))]
         std::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
@@ -224,7 +227,9 @@ impl<E: Entry> Core<E> {
     /// it, if no other thread stays entered. Leaves first. Returns how many chains were handed over.
     pub(crate) fn reclaim(&self, local: &mut Local<E>) -> usize {
         local.leave();
-        if self.waiting() == 0 && self.retired.iter().all(|retired| retired.buckets.chain.peek().is_none()) {
+        let empty = |pile: &Pile| pile.chain.peek().is_none();
+        let idle = self.retired.iter().all(|retired| empty(&retired.indices) && empty(&retired.buckets));
+        if idle && self.deferred.get() == self.called.get() {
             // Nothing of ours; garbage of crossbeam's own can wait.
             return 0;
         }
@@ -236,22 +241,32 @@ impl<E: Entry> Core<E> {
             if round == 0 {
                 chains = self.hand_over(&local.core, &guard);
             }
+            #[cfg(conntab_loom)]
+            self.epoch_step();
             guard.flush();
         }
         local.leave();
         chains
     }
 
+    #[cfg(conntab_loom)]
+    fn epoch_step(&self) {
+        if self.epoch_matters.load(Ordering::Relaxed) {
+            self.epoch_steps.load(Ordering::Relaxed);
+        }
+    }
+
     fn hand_over(&self, core: &Arc<Core<E>>, guard: &Guard) -> usize {
         let mut chains = 0;
         for retired in self.retired.iter() {
-            // A count without a list: its list was taken the last time, between the count and the take.
+            // A count without a list: its list went the last time, between the push and the count.
             let (list, n) = retired.indices.take();
             if let Some(list) = list {
                 let core = core.clone();
                 guard.defer(move || {
                     core.free.push(list, |i| core.entries[i as usize].link());
                     core.recycled.add(n);
+                    core.called.add(1);
                 });
                 chains += 1;
             } else {
@@ -263,12 +278,14 @@ impl<E: Entry> Core<E> {
                 guard.defer(move || {
                     core.pool.push(list, |o| &core.over_link[o as usize]);
                     core.pool_returned.add(n);
+                    core.called.add(1);
                 });
                 chains += 1;
             } else {
                 self.pool_returned.add(n);
             }
         }
+        self.deferred.add(chains as u64);
         chains
     }
 

@@ -19,7 +19,7 @@ use super::bucket::{self, Bucket, CLOSED, EMPTY, meta};
 use super::insert::ROUNDS;
 use super::word::{DEAD, LIVE, life, with_life};
 use super::{Core, Entry, Local};
-use crate::sync::{Ordering, fence, mutated, order};
+use crate::sync::{Ordering, fence, mutated};
 
 /// Tries of a delete whose entry is busy: each failure means that somebody else changed its own bits.
 const DELETE_TRIES: usize = 1024;
@@ -162,13 +162,15 @@ impl<E: Entry> Core<E> {
                     return;
                 }
                 // Loaded here, after the link that led to it: a link read before CLOSED was set is not final.
+                let early =
+                    if mutated("link-stale") { self.over(next).meta.load(Ordering::Acquire) } else { 0 };
                 let behind = self.over(next).meta.load(Ordering::Acquire);
                 if behind & meta::CLOSED == 0 {
                     bucket = self.over(next);
                     seen = behind;
                     continue;
                 }
-                let behind_link = if mutated("link-stale") { None } else { meta::link(behind) };
+                let behind_link = meta::link(if mutated("link-stale") { early } else { behind });
                 let past = meta::with_link(seen, behind_link);
                 if mutated("retire-before-unlink") {
                     self.retire_bucket(local, next);
@@ -210,7 +212,7 @@ fn close_meta(bucket: &Bucket) -> bool {
             return true;
         }
         // Release: the slots closed before. Acquire: the bucket that was linked behind meanwhile.
-        let (ok, err) = (order("close-relaxed", Ordering::AcqRel), Ordering::Acquire);
+        let (ok, err) = (Ordering::AcqRel, Ordering::Acquire);
         match bucket.meta.compare_exchange(seen, seen | meta::CLOSED, ok, err) {
             Ok(_) => return true,
             Err(now) => seen = now,

@@ -144,3 +144,73 @@ pub fn step(
         None => Step::other(Outcome::Invalid, state as u8, Reason::TcpFlags, 0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tcp::flag;
+    use proptest::prelude::*;
+
+    #[test]
+    fn states_are_numbered_as_in_the_uapi() {
+        for number in 0..State::COUNT as u8 {
+            assert_eq!(State::from_u8(number).map(|s| s as u8), Some(number));
+        }
+        assert_eq!(State::from_u8(State::COUNT as u8), None);
+        assert_eq!(State::Established as u8, 3);
+        assert_eq!(State::SynSent2 as u8, 9);
+        assert_eq!(State::TimeWait.as_str(), "TIME_WAIT");
+    }
+
+    fn segment() -> impl Strategy<Value = Segment> {
+        let kinds = prop_oneof![
+            any::<u8>(),
+            Just(flag::SYN),
+            Just(flag::SYN | flag::ACK),
+            Just(flag::FIN | flag::ACK),
+            Just(flag::ACK),
+            Just(flag::RST),
+            Just(flag::RST | flag::ACK),
+        ];
+        (kinds, any::<(u32, u32, u16, u32, bool, Option<u8>, bool, Option<u32>)>()).prop_map(
+            |(flags, (seq, ack, window, payload, has_options, wscale, sack_permitted, sack_edge))| Segment {
+                sport: 1,
+                dport: 2,
+                seq,
+                ack,
+                flags,
+                window,
+                payload,
+                has_options,
+                wscale,
+                sack_permitted,
+                sack_edge,
+            },
+        )
+    }
+
+    proptest! {
+        /// Whatever the words of a record are and whatever comes: no panic (overflow checks are on in tests), a
+        /// state that exists, a reason for everything but acceptance.
+        #[test]
+        fn takes_anything(
+            words in any::<[u64; Record::WORDS]>(),
+            state in 1..State::COUNT as u8,
+            reply in any::<bool>(),
+            seen in any::<(bool, bool)>(),
+            segments in prop::collection::vec(segment(), 1..20),
+        ) {
+            let mut record = Record::unpack(&words);
+            let mut state = State::from_u8(state).unwrap_or_default();
+            let direction = if reply { Direction::Reply } else { Direction::Original };
+            let tunables = Tunables::default();
+            for s in &segments {
+                let seen = Seen { reply: seen.0, assured: seen.1 };
+                let step = step(&mut record, state, direction, seen, s, &tunables);
+                prop_assert_eq!(step.reason == Reason::None, matches!(step.outcome, Outcome::Accept | Outcome::Reopen));
+                state = State::from_u8(step.state).expect("a state");
+                let _ = open(s, &tunables);
+            }
+        }
+    }
+}

@@ -127,6 +127,13 @@ const fn join(low: u32, high: u32) -> u64 {
 }
 
 impl Record {
+    /// From now on lets out-of-window segments of both ends through: for a host that had to skip updates.
+    #[inline]
+    pub const fn be_liberal(&mut self) {
+        self.ends[0].flags |= flags::LIBERAL;
+        self.ends[1].flags |= flags::LIBERAL;
+    }
+
     /// Length of the packed form.
     pub const WORDS: usize = 7;
 
@@ -184,6 +191,89 @@ impl Record {
                 flags: (g >> 32) as u8,
                 scale: (g >> 40) as u8,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn end() -> impl Strategy<Value = End> {
+        any::<(u32, u32, u32, u32, u8, u8)>().prop_map(|(end, max_end, max_win, max_ack, scale, flags)| End {
+            end,
+            max_end,
+            max_win,
+            max_ack,
+            scale,
+            flags,
+        })
+    }
+
+    fn last() -> impl Strategy<Value = Last> {
+        any::<(u32, u32, u32, u16, u8, u8, u8, u8)>().prop_map(
+            |(seq, ack, end, window, repeats, what, flags, scale)| Last {
+                seq,
+                ack,
+                end,
+                window,
+                repeats,
+                what,
+                flags,
+                scale,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn packs_without_loss(original in end(), reply in end(), last in last()) {
+            let record = Record { ends: [original, reply], last };
+            prop_assert_eq!(Record::unpack(&record.pack()), record);
+        }
+
+        #[test]
+        fn any_words_unpack_to_a_record_that_the_tracker_can_use(words in any::<[u64; Record::WORDS]>()) {
+            let record = Record::unpack(&words);
+            let _ = (record.last.kind(), record.last.direction());
+            prop_assert_eq!(Record::unpack(&record.pack()), record);
+        }
+    }
+
+    #[test]
+    fn a_fresh_record_remembers_no_segment() {
+        let last = Record::default().last;
+        assert_eq!(last.kind(), None);
+        for kind in [Kind::Syn, Kind::SynAck, Kind::Fin, Kind::Ack, Kind::Rst] {
+            for direction in [Direction::Original, Direction::Reply] {
+                assert!(!last.was(direction, kind));
+                let mut noted = last;
+                noted.note(direction, kind);
+                assert_eq!((noted.kind(), noted.direction()), (Some(kind), direction));
+            }
+        }
+    }
+
+    #[test]
+    fn only_exact_repeats_count() {
+        let mut last = Record::default().last;
+        last.count_repeat(Direction::Reply, 1, 2, 3, 4);
+        assert_eq!(last.repeats, 0);
+        for n in 1..=300u32 {
+            last.count_repeat(Direction::Reply, 1, 2, 3, 4);
+            assert_eq!(u32::from(last.repeats), n.min(255));
+        }
+        for (direction, seq, ack, end, window) in [
+            (Direction::Original, 1, 2, 3, 4),
+            (Direction::Reply, 9, 2, 3, 4),
+            (Direction::Reply, 1, 9, 3, 4),
+            (Direction::Reply, 1, 2, 9, 4),
+            (Direction::Reply, 1, 2, 3, 9),
+        ] {
+            let mut other = last;
+            other.count_repeat(direction, seq, ack, end, window);
+            assert_eq!(other.repeats, 0);
         }
     }
 }

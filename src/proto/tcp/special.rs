@@ -40,7 +40,6 @@ pub(super) fn go(
     tunables: &Tunables,
 ) -> Step {
     let other = |outcome, reason, excess| Step::other(outcome, state as u8, reason, excess);
-    let mut from = state;
     let mut to = match table::next(state, direction, kind) {
         Next::To(to) => to,
         Next::Invalid => return other(Outcome::Invalid, Reason::TcpState, 0),
@@ -49,12 +48,10 @@ pub(super) fn go(
                 return ignore(record, state, direction, kind, segment);
             }
             resynchronise(record, direction);
-            from = State::SynSent;
             State::SynRecv
         }
     };
     let sender = direction as usize;
-    let receiver = direction.opposite() as usize;
 
     let mut judged = false;
     match to {
@@ -85,42 +82,18 @@ pub(super) fn go(
             record.last.flags &= !flags::CHALLENGE_ACK;
             return other(Outcome::Ignore, Reason::TcpChallengeAck, 0);
         }
-        State::Close if kind == Kind::Rst => {
-            if matches!(
-                state,
-                State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
-            ) {
-                // On its way out: any RST will do (tcp_states.txt: fin-wait to close).
-                judged = true;
-            } else {
-                if record.ends[receiver].flags & flags::MAX_ACK_SET != 0
-                    && record.last.kind() != Some(Kind::Syn)
-                {
-                    let exact = record.ends[receiver].max_ack;
-                    // Until the handshake is complete a RST may carry sequence number 0 (RFC 9293 3.10.7.1).
-                    let firm = state == State::Established && seen.assured;
-                    let excused = tunables.tcp_ignore_invalid_rst != 0 || segment.seq == 0 && !firm;
-                    if after(exact, segment.seq) && !excused {
-                        return other(Outcome::Invalid, Reason::TcpRstBelow, exact.wrapping_sub(segment.seq));
-                    }
-                    if firm
-                        && segment.seq != exact
-                        && !(record.last.was(direction, Kind::Ack) && segment.seq == record.last.end)
-                    {
-                        // RFC 5961 3.2: inexact, so the other end will ask; meanwhile it stays open.
-                        to = State::Established;
-                    }
-                } else {
-                    judged = answers_let_through(record, state, direction, seen, segment);
-                }
-            }
-        }
+        State::Close if kind == Kind::Rst => match reset(record, state, direction, seen, segment, tunables) {
+            Reset::Sure => judged = true,
+            Reset::ByWindow => {}
+            Reset::Inexact => to = State::Established,
+            Reset::Below(excess) => return other(Outcome::Invalid, Reason::TcpRstBelow, excess),
+        },
         _ => {}
     }
 
     if !judged {
         let liberal = record.ends[sender].flags & flags::LIBERAL != 0 || tunables.tcp_be_liberal != 0;
-        match window::judge(record, from, direction, kind, segment, liberal) {
+        match window::judge(record, state, direction, kind, segment, liberal) {
             Fit::In => {}
             Fit::Ignored(reason, excess) => return other(Outcome::Ignore, reason, excess),
             Fit::Out(reason, excess) => {
@@ -134,7 +107,7 @@ pub(super) fn go(
     }
 
     record.last.note(direction, kind);
-    if to == State::FinWait && from != State::FinWait {
+    if to == State::FinWait {
         record.ends[sender].flags |= flags::CLOSE_INITIATED;
     }
     let mut step = Step::accept(to as u8, timeout(record, to, kind, seen, tunables));
@@ -146,13 +119,51 @@ pub(super) fn go(
             // Scenario tcp-syn-retransmit: or a client could keep its entry for ever.
             return Step::other(Outcome::Ignore, to as u8, Reason::TcpSynAgain, 0);
         }
-    } else if !seen.assured
-        && to == State::Established
-        && matches!(state, State::SynRecv | State::Established)
-    {
+    } else if !seen.assured && to == State::Established {
         step.assure = true;
     }
     step
+}
+
+/// What is to be made of a RST, before the window.
+enum Reset {
+    /// It closes, whatever the window says.
+    Sure,
+    /// It closes if the window allows.
+    ByWindow,
+    /// It closes nothing yet, but is let through if the window allows: the other end will ask (RFC 5961 3.2).
+    Inexact,
+    /// Its sequence number is so much below what the other end has acknowledged.
+    Below(u32),
+}
+
+fn reset(
+    record: &Record,
+    state: State,
+    direction: Direction,
+    seen: Seen,
+    segment: &Segment,
+    tunables: &Tunables,
+) -> Reset {
+    if matches!(state, State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close) {
+        // On its way out: any RST will do (tcp_states.txt: fin-wait to close).
+        return Reset::Sure;
+    }
+    let last = &record.last;
+    let peer = &record.ends[direction.opposite() as usize];
+    if peer.flags & flags::MAX_ACK_SET == 0 || last.kind() == Some(Kind::Syn) {
+        let answers = answers_let_through(last, state, direction, seen, segment);
+        return if answers { Reset::Sure } else { Reset::ByWindow };
+    }
+    let firm = state == State::Established && seen.assured;
+    // Until the handshake is complete a RST may carry sequence number 0 (RFC 9293 3.10.7.1).
+    let excused = tunables.tcp_ignore_invalid_rst != 0 || segment.seq == 0 && !firm;
+    if after(peer.max_ack, segment.seq) && !excused {
+        return Reset::Below(peer.max_ack.wrapping_sub(segment.seq));
+    }
+    // Exact is what the other end expects next, by its last ACK or by this end's last segment.
+    let exact = segment.seq == peer.max_ack || last.was(direction, Kind::Ack) && segment.seq == last.end;
+    if firm && !exact { Reset::Inexact } else { Reset::ByWindow }
 }
 
 /// The timeout that goes with a step (scenarios tcp-retransmit*, tcp-unacknowledged, tcp-zero-window,
@@ -182,13 +193,12 @@ fn timeout(record: &Record, to: State, kind: Kind, seen: Seen, tunables: &Tunabl
 /// Whether this RST answers the very SYN or ACK that we let through last: then the bounds, which may be at fault, do
 /// not judge it (tcp_states.txt: syn-sent-acked; RFC 9293 3.10.7).
 fn answers_let_through(
-    record: &Record,
+    last: &Last,
     state: State,
     direction: Direction,
     seen: Seen,
     segment: &Segment,
 ) -> bool {
-    let last = &record.last;
     let acknowledges = segment.ack == last.end;
     match last.kind() {
         Some(Kind::Syn) => seen.reply && last.direction() != direction && acknowledges,
@@ -217,7 +227,6 @@ fn resynchronise(record: &mut Record, direction: Direction) {
     };
     let liberal = record.ends[direction as usize].flags & flags::LIBERAL;
     record.ends[direction as usize] = End { flags: liberal, ..End::default() };
-    record.last.flags = 0;
 }
 
 /// Less than so many seconds are not shortened any more (tried by experiment: 120 are, 119.9 are not).
@@ -241,13 +250,10 @@ fn ignore(record: &mut Record, state: State, direction: Direction, kind: Kind, s
     last.ack = segment.ack;
     last.end = window::end_of(segment);
     last.window = segment.window;
-    if kind == Kind::Syn && direction == Direction::Original {
+    if kind == Kind::Syn {
         let syn = End::from_syn(segment);
         last.scale = syn.scale;
-        last.flags = syn.flags;
-        if state == State::LastAck {
-            last.flags |= flags::CHALLENGE_ACK;
-        }
+        last.flags = syn.flags | flags::CHALLENGE_ACK;
     }
     Step::other(Outcome::Ignore, state as u8, Reason::TcpStateIgnored, 0)
 }

@@ -40,6 +40,12 @@ pub(super) enum Fit {
     Out(Reason, u32),
 }
 
+/// A window as meant (RFC 7323 2.3). The mask only keeps a nonsensical scale from overflowing.
+#[inline]
+const fn scaled(window: u16, scale: u8) -> u32 {
+    (window as u32) << (scale & 15)
+}
+
 /// The sequence number behind the segment.
 #[inline]
 pub(super) const fn end_of(segment: &Segment) -> u32 {
@@ -91,7 +97,7 @@ pub(super) fn judge(
         Direction::Reply => (reply, original),
     };
     let syn = segment.flags & flag::SYN != 0;
-    let mut has_ack = segment.flags & flag::ACK != 0;
+    let has_ack = segment.flags & flag::ACK != 0;
     let mut seq = segment.seq;
     let mut end = end_of(segment);
     let mut ack = segment.ack;
@@ -119,23 +125,18 @@ pub(super) fn judge(
     } else if first {
         // The first seen of this end is in mid-stream: take it for good.
         sender.end = end;
-        sender.max_win = if segment.window == 0 { 1 } else { u32::from(segment.window) << sender.scale };
+        sender.max_win = scaled(segment.window, sender.scale).max(1);
         sender.max_end = end.wrapping_add(sender.max_win);
-        if receiver.max_win == 0 {
+        if sack == receiver.end.wrapping_add(1) {
+            // The answer to a keep-alive probe: its byte is one the receiver has sent (RFC 9293 3.8.4).
             receiver.end = sack;
-            receiver.max_end = sack;
-        } else if sack == receiver.end.wrapping_add(1) {
-            receiver.end = receiver.end.wrapping_add(1);
         }
     }
 
-    if !has_ack {
+    if !has_ack || kind == Kind::Rst && ack == 0 {
+        // A RST that acknowledges 0 acknowledges nothing.
         ack = receiver.end;
         sack = ack;
-    } else if kind == Kind::Rst && ack == 0 {
-        ack = receiver.end;
-        sack = ack;
-        has_ack = true;
     }
     if kind == Kind::Rst && seq == 0 && state == State::SynSent {
         // RFC 9293 3.10.7.1: a refusal has sequence number 0.
@@ -143,7 +144,7 @@ pub(super) fn judge(
         end = sender.end;
     }
 
-    let window = if syn { u32::from(segment.window) } else { u32::from(segment.window) << sender.scale };
+    let window = if syn { u32::from(segment.window) } else { scaled(segment.window, sender.scale) };
 
     let lowest = sender.end.wrapping_sub(receiver.max_win).wrapping_sub(1);
     let oldest = receiver.end.wrapping_sub(sender.max_win.max(ACK_SLACK)).wrapping_sub(1);

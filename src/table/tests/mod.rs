@@ -1,10 +1,19 @@
 //! Tests of the table: a small entry and hashers for all of them, and one file for each kind of test.
 
+#[cfg(not(conntab_loom))]
 mod basic;
+#[cfg(conntab_loom)]
+mod models;
 
 use super::{Entry, Geometry, Hit, Insert, KeyHash, Local, Table};
 use crate::memory::{Options, Zeroed};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Keys are written once, before they can be seen: plain loom atomics, so that the models stay small.
+#[cfg(conntab_loom)]
+type KeyWord = loom::sync::atomic::AtomicU64;
+#[cfg(not(conntab_loom))]
+type KeyWord = AtomicU64;
 
 /// An entry whose keys are numbers. Own bits of the word: an expiry tick in 32..=63, 0 for never.
 #[derive(Default)]
@@ -13,7 +22,7 @@ pub(super) struct Item {
     word: AtomicU64,
     generation: AtomicU32,
     link: AtomicU32,
-    keys: [AtomicU64; 2],
+    keys: [KeyWord; 2],
 }
 
 // SAFETY: atomics alone.

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Shows that the models can fail: every mutation (a removed fence, step or check; src/sync.rs) must be caught by the
+# model named beside it. One build; CONNTAB_MUTATION chooses the mutation at run time. Exit 1 if any survives, or if a
+# model fails without one.
+# Usage: ci/mutations.sh [name filter]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-2}"
+export RUSTFLAGS="--cfg conntab_loom --cfg crossbeam_loom --cfg conntab_mutate"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom-mutate"
+filter="${1:-}"
+
+binary=$(cargo test --release --lib --no-run --message-format=json 2>/dev/null |
+  grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4)
+[ -n "$binary" ] || { echo "no test binary (does the crate build?)"; exit 1; }
+
+run() { # model mutation
+  CONNTAB_MUTATION="$2" timeout 300 "$binary" --exact "table::tests::models::$1" --test-threads 1 >/dev/null 2>&1
+}
+
+# mutation: models
+table='
+no-fence: insert_insert_one_key insert_insert_mirrored insert_insert_half
+burst-no-fence: insert_burst_mirrored
+helper-no-fence: helper_fences
+ready-early: insert_insert_mirrored
+ready-relaxed: insert_insert_mirrored
+attempt-ignored: late_helper
+attempt-not-counted: late_helper
+placed-skips-epoch: late_helper_of_a_former_life
+commit-blind: late_helper
+loser-no-restart: insert_insert_one_key
+loser-no-help: insert_insert_one_key
+expired-skip: expiry_against_insert
+kill-blind: delete_against_delete kill_against_refresh
+clear-one: insert_against_delete
+first-tag-only: lookup_against_delete
+reader-any-life: lookup_against_insert lookup_against_delete
+slot-relaxed: lookup_against_insert_of_a_used_entry
+slot-acquire: lookup_against_insert_of_a_used_entry
+skip-epoch: index_reuse
+repin-no-fence: index_reuse_against_renewal
+retire-early: retired_means_unreachable
+bucket-skip-epoch: bucket_reuse
+retire-before-unlink: retired_bucket_is_unlinked
+close-no-fence: two_clean_one_bucket
+close-meta-first: unlink_against_insert
+close-reopen: closed_is_never_reopened
+unlink-from-closed: neighbours_unlink
+link-stale: unlink_against_two_inserts
+link-relaxed: link_publishes_the_bucket
+chain-relaxed: lists
+stack-relaxed: stack_publishes_links
+stack-no-version: stack_against_stack
+'
+
+survivors=0
+declare -A sound
+while read -r line; do
+  mutation=${line%%:*}
+  [ -n "$mutation" ] || continue
+  [[ "$mutation" == *"$filter"* ]] || continue
+  for model in ${line#*:}; do
+    if [ -z "${sound[$model]:-}" ]; then
+      run "$model" none || { echo "BROKEN      $model fails without a mutation"; survivors=1; }
+      sound[$model]=1
+    fi
+    if run "$model" "$mutation"; then
+      printf 'NOT caught  %-22s %s\n' "$mutation" "$model"; survivors=1
+    else
+      status=$?
+      # A time-out proves nothing.
+      if [ "$status" = 124 ]; then printf 'TIMED OUT   %-22s %s\n' "$mutation" "$model"; survivors=1
+      else printf 'caught      %-22s %s\n' "$mutation" "$model"; fi
+    fi
+  done
+done <<<"$table"
+exit "$survivors"

@@ -1,0 +1,216 @@
+//! `conntab replay`: a capture in, verdicts and the table out.
+
+mod clock;
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::time::Instant;
+
+use conntab::config::Config;
+use conntab::tuple::{L3, Tuple, Zone};
+use conntab::{Connection, Handle, Packet, Table, Verdict, Worker};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+
+use crate::args::{Output, Replay};
+use crate::capture::{Capture, Frame};
+use crate::error::Error;
+use crate::summary::Summary;
+use crate::text::Judged;
+use crate::time::Time;
+use crate::{json, text};
+
+use clock::Clock;
+
+/// From this size on it takes long enough to be worth a progress bar.
+const LONG_FILE: u64 = 50 << 20;
+
+/// Often enough for the eye, seldom enough not to matter.
+const PACKETS_BETWEEN_PROGRESS: u64 = 1 << 14;
+
+pub(crate) fn run(args: &Replay) -> Result<(), Error> {
+    let name = args.file.display().to_string();
+    let (reader, size): (Box<dyn Read>, u64) = if name == "-" {
+        (Box::new(io::stdin().lock()), 0)
+    } else {
+        let opened = File::open(&args.file).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (size, file) = opened.map_err(|source| Error::Open { file: name.clone(), source })?;
+        (Box::new(file), size)
+    };
+    let fails = |source| Error::Capture { file: name.clone(), source };
+    let mut capture = Capture::new(reader).map_err(fails)?;
+    let mut player = Player::new(args)?;
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let bar = progress_bar(args, size);
+    let began = Instant::now();
+
+    let mut frames = 0_u64;
+    loop {
+        match capture.next() {
+            Ok(Some(frame)) => player.play(&frame, &mut out)?,
+            Ok(None) => break,
+            Err(e) if e.is_loss_of_rest() && frames > 0 => {
+                player.summary.incomplete = Some(e.to_string());
+                break;
+            }
+            Err(e) => return Err(fails(e)),
+        }
+        frames += 1;
+        if frames.is_multiple_of(PACKETS_BETWEEN_PROGRESS) {
+            bar.set_position(capture.position());
+        }
+    }
+    player.summary.damaged = capture.damaged();
+    let took = began.elapsed();
+    bar.finish_and_clear();
+    if let Some(why) = &player.summary.incomplete {
+        eprintln!("conntab: {name}: {why}; what came before it was used ({frames} packets)");
+    }
+
+    let Ending { mut worker, now, order, summary } = player.finish();
+    let mut section = worker.section();
+    let mut connections = order.iter().filter_map(|(_, handle)| section.get(*handle)?.copy(now));
+    match args.output {
+        Output::Text => connections.try_for_each(|connection| writeln!(out, "{connection}"))?,
+        Output::Json => json::table(&mut out, connections, &summary)?,
+    }
+    out.flush()?;
+    if !args.quiet {
+        // Nobody is left to be told if this fails.
+        let _ = summary.write(&mut io::stderr().lock(), took);
+    }
+    Ok(())
+}
+
+/// Shown only for a long file, and only where it does not mix with the output.
+fn progress_bar(args: &Replay, size: u64) -> ProgressBar {
+    if size < LONG_FILE || (args.verdicts && io::stdout().is_terminal()) {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr())
+        .with_finish(ProgressFinish::AndClear);
+    let style = "{wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The table and what feeds it.
+struct Player {
+    table: Table,
+    worker: Worker,
+    clock: Clock,
+    at: Option<Time>,
+    output: Output,
+    verdicts: bool,
+    summary: Summary,
+}
+
+impl Player {
+    fn new(args: &Replay) -> Result<Self, Error> {
+        let table = Table::new(Config {
+            max: args.max,
+            workers: 1,
+            acct: !args.no_acct,
+            // A small capture shall not pay for a large table.
+            prefault: false,
+            tunables: args.tunables()?,
+            ..Config::default()
+        })?;
+        let worker = table.worker()?;
+        Ok(Self {
+            table,
+            worker,
+            clock: Clock::default(),
+            at: args.at,
+            output: args.output,
+            verdicts: args.verdicts,
+            summary: Summary::default(),
+        })
+    }
+
+    /// One frame: tracked and, as on a router that forwards everything, confirmed before the next. Not in bursts: the
+    /// answer may be the very next packet, and would be NEW of its own in the burst of its question.
+    fn play(&mut self, frame: &Frame<'_>, out: &mut impl Write) -> io::Result<()> {
+        let time = Time(frame.time);
+        if self.at.is_some_and(|at| time > at) {
+            self.summary.not_played += 1;
+            return Ok(());
+        }
+        self.summary.packets += 1;
+        self.tick(time);
+
+        let offset = match frame.link.ip_offset(frame.bytes) {
+            Ok(offset) => offset,
+            Err(reason) => {
+                self.summary.not_ip += 1;
+                return self.report(out, &Judged { time, verdict: None, reason, tuple: None });
+            }
+        };
+        let bytes = &frame.bytes[offset..];
+        let wire_len = frame.wire_len.saturating_sub(offset as u32);
+        let packet = [Packet::new(bytes).with_len(wire_len)];
+        let mut verdict = [Verdict::default()];
+        let now = self.clock.now();
+        self.worker.track(now, &packet, &mut verdict);
+        self.worker.confirm(now, &mut verdict, 1);
+        let [verdict] = verdict;
+        self.summary.count(&verdict);
+        if !self.verdicts {
+            return Ok(());
+        }
+        let tuple = text::tuple_of(&packet[0]);
+        let reason = verdict.reason;
+        self.report(out, &Judged { time, verdict: Some(&verdict), reason, tuple })
+    }
+
+    fn tick(&mut self, time: Time) {
+        match self.summary.first {
+            Some(first) => self.summary.first = Some(first.min(time)),
+            None => self.summary.first = Some(time),
+        }
+        if time < self.summary.last {
+            self.summary.went_back += 1;
+        }
+        self.summary.last = self.summary.last.max(time);
+        self.clock.advance(self.summary.last, &self.table, &mut self.worker);
+    }
+
+    fn report(&self, out: &mut impl Write, judged: &Judged<'_>) -> io::Result<()> {
+        match (self.verdicts, self.output) {
+            (false, _) => Ok(()),
+            (true, Output::Text) => text::verdict(out, judged),
+            (true, Output::Json) => json::verdict(out, judged),
+        }
+    }
+
+    /// The end: time passes up to it, and the connections are brought in order.
+    fn finish(mut self) -> Ending {
+        self.clock.advance(self.at.unwrap_or(self.summary.last), &self.table, &mut self.worker);
+        // What has expired unseen is to be counted as such.
+        self.clock.sweep(&mut self.worker);
+        let now = self.clock.now();
+        let key = |c: &Connection| (c.original.l3, c.original.l4, c.original, c.zone_orig, c.zone_reply);
+        let mut order: Vec<_> = self.table.dump(now).map(|c| (key(&c), c.handle)).collect();
+        order.sort_unstable_by_key(|(key, _)| *key);
+        let stats = self.table.stats();
+        self.summary.connections = order.len() as u64;
+        self.summary.created = stats.insert;
+        self.summary.expired = stats.expired;
+        self.summary.evicted = stats.early_drop;
+        self.summary.ended = stats.deleted;
+        Ending { worker: self.worker, now, order, summary: self.summary }
+    }
+}
+
+/// Family, protocol, tuple, zones: the order in which connections are printed.
+type SortKey = (L3, u8, Tuple, Zone, Zone);
+
+/// What is left when the last packet has been played. The connections themselves stay in the table until they are
+/// printed, one by one: copies of all of them would take more memory than it does.
+struct Ending {
+    worker: Worker,
+    now: u64,
+    order: Vec<(SortKey, Handle)>,
+    summary: Summary,
+}

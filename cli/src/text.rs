@@ -1,0 +1,63 @@
+//! Verdicts as lines for people. (The table's lines are the library's: the kernel's.)
+
+use std::io::{self, Write};
+
+use conntab::connection::protocol_name;
+use conntab::packet::{Packet, Verdict};
+use conntab::reason::Reason;
+use conntab::tuple::{Direction, Tuple};
+use conntab::wire::{self, L4, tcp};
+
+use crate::time::Time;
+
+/// What is known of a packet.
+pub(crate) struct Judged<'a> {
+    pub(crate) time: Time,
+    /// `None`: the frame carries no IP.
+    pub(crate) verdict: Option<&'a Verdict>,
+    pub(crate) reason: Reason,
+    pub(crate) tuple: Option<Tuple>,
+}
+
+impl Judged<'_> {
+    pub(crate) fn verdict_name(&self) -> Option<&'static str> {
+        self.verdict.map(|v| v.state.as_str())
+    }
+
+    pub(crate) fn direction_name(&self) -> Option<&'static str> {
+        self.verdict.and_then(Verdict::direction).map(|direction| match direction {
+            Direction::Original => "original",
+            Direction::Reply => "reply",
+        })
+    }
+
+    pub(crate) fn reason_name(&self) -> Option<&'static str> {
+        (self.reason != Reason::None).then(|| self.reason.as_str())
+    }
+}
+
+/// One line: time, verdict, direction, reason, tuple.
+pub(crate) fn verdict(out: &mut impl Write, judged: &Judged<'_>) -> io::Result<()> {
+    let [verdict, direction, reason] = [judged.verdict_name(), judged.direction_name(), judged.reason_name()]
+        .map(|name| name.unwrap_or("-"));
+    write!(out, "{} {verdict:<11} {direction:<8} {reason:<14} ", judged.time)?;
+    match &judged.tuple {
+        Some(tuple) => writeln!(out, "{} {tuple}", protocol_name(tuple.l4)),
+        None => writeln!(out, "-"),
+    }
+}
+
+/// What identifies a packet, as it stands in its headers; `None` if they make no sense.
+pub(crate) fn tuple_of(packet: &Packet<'_>) -> Option<Tuple> {
+    let headers = wire::parse(packet.bytes(), packet.wire_len()).ok()?;
+    let (sport, dport) = match headers.l4 {
+        L4::Tcp(tcp::Segment { sport, dport, .. })
+        | L4::Udp { sport, dport }
+        | L4::UdpLite { sport, dport }
+        | L4::Sctp { sport, dport, .. } => (sport, dport),
+        L4::Icmp { kind, code, id } | L4::Icmpv6 { kind, code, id } => (id, u16::from_be_bytes([kind, code])),
+        L4::Gre { call_id, .. } => (0, call_id),
+        L4::Other | L4::Fragment => (0, 0),
+    };
+    Some(Tuple { src: headers.src, dst: headers.dst, sport, dport, l4: headers.protocol, l3: headers.l3 })
+}
