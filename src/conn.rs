@@ -427,10 +427,16 @@ impl Entry for Conn {
 
     #[inline]
     fn key_eq(&self, context: &Context, index: u32, dir: u32, key: &Key) -> bool {
-        if dir == 0 {
-            return self.original() == *key;
+        let extra = self.extra.load(Relaxed);
+        if extra & TRANSLATED != 0 {
+            return self.key(context, index, dir) == *key;
         }
-        self.reply(context, index) == *key
+        // Without a branch to guess: the direction is as good as random, and the keys nearly always match.
+        let (src, dst, meta) = (load2(&self.src), load2(&self.dst), self.meta.load(Relaxed));
+        let there = Key { src, dst, meta };
+        let back = there.inverse(extra as u16);
+        let key_of = if dir == 0 { there } else { back };
+        key_of.differs(key) == 0
     }
 
     #[inline]

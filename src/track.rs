@@ -1,8 +1,10 @@
 //! L4: THE PATH. A burst of packets in, a verdict for each out.
 //!
-//! 1. `read`: headers to a key and its hash; the bucket's line is asked for.
-//! 2. The table looks all keys up in stages; the records of what it found are asked for.
-//! 3. `judge`, packet by packet in order: `find` the connection, then `further` or `first`.
+//! 1. `read`: headers, and what to look up for them.
+//! 2. `hash`: the key and its hash; the bucket's line is asked for. (A stage of its own: right after the headers were
+//!    written in small pieces, reading them in large ones would have to wait.)
+//! 3. The table looks all keys up in stages; the records of what it found are asked for.
+//! 4. `judge`, packet by packet in order: `find` the connection, then `further` or `first`.
 //!
 //! Packets are judged in order. A further packet in the original direction of a connection that this burst has just
 //! created joins it (NEW). A packet in its reply direction is NEW of its own, as in the kernel: a real reply cannot
@@ -57,6 +59,9 @@ impl Worker {
                 }
                 Err(aside) => verdicts[i] = self.aside(aside),
             }
+        }
+        for at in 0..lanes {
+            self.hash(&mut scratch, at);
         }
         let (keys, hashes) = (&scratch.keys[..lanes], &scratch.hashes[..lanes]);
         self.shared.table.lookup_burst(&self.local, hashes, keys, &mut scratch.hits[..lanes]);
@@ -113,17 +118,28 @@ impl Worker {
         if verify && wire::checksum(bytes, headers) == Checksum::Bad {
             return Err(invalid(Reason::Checksum));
         }
-        let (task, key) = task_of(bytes, headers, packet.zone_orig)?;
-        let hash = self.shared.table.hash(&key);
-        self.shared.table.prefetch(hash);
-        lane.task = task;
         lane.zones = [packet.zone_orig, packet.zone_reply];
-        scratch.keys[at] = key;
-        scratch.hashes[at] = hash;
+        lane.task = task_of(headers)?;
+        if lane.task == Task::Error {
+            scratch.keys[at] = error_key(bytes, headers, packet.zone_orig)?;
+        }
         Ok(())
     }
 
-    /// Stage 3, of one packet. Its verdict is written in place, like its headers.
+    /// Stage 2, of one packet.
+    #[inline]
+    fn hash(&self, scratch: &mut Scratch, at: usize) {
+        let lane = &scratch.lanes[at];
+        let key = &mut scratch.keys[at];
+        if lane.task != Task::Error {
+            *key = Tuple::of(&lane.headers).key(lane.zone(Direction::Original));
+        }
+        let hash = self.shared.table.hash(key);
+        self.shared.table.prefetch(hash);
+        scratch.hashes[at] = hash;
+    }
+
+    /// Stage 4, of one packet. Its verdict is written in place, like its headers.
     fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
         let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
         let found = self.find(lane, key, hash, scratch.hits[at], tick);
@@ -134,19 +150,19 @@ impl Worker {
                 let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
                 if !self.further(lane, hit.index, dir, None, tick, out) {
                     self.end(hit.index);
-                    *out = self.first(lane, key, hash, tick);
+                    self.first(lane, key, hash, tick, out);
                 }
             }
             (Found::Pending(slot), Task::Track) => {
                 let index = self.pending[slot].handle.index();
                 if !self.further(lane, index, Direction::Original, Some(slot), tick, out) {
                     self.release(slot);
-                    *out = self.first(lane, key, hash, tick);
+                    self.first(lane, key, hash, tick, out);
                 }
             }
             (_, Task::Error) => *out = self.aside((CtState::Invalid, Reason::IcmpNoFlow)),
             (_, Task::Answer) => *out = self.invalid(Reason::IcmpUnsolicited, 0),
-            (Found::Nothing, Task::Track) => *out = self.first(lane, key, hash, tick),
+            (Found::Nothing, Task::Track) => self.first(lane, key, hash, tick, out),
         }
     }
 
@@ -226,10 +242,12 @@ impl Worker {
         let (replied, assured) = (before.has(status::SEEN_REPLY), before.has(status::ASSURED));
         let private = slot.is_some();
         let t = &self.tunables;
-        let (step, word) = match &lane.headers.l4 {
-            L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick),
+        // Written in place by the trackers.
+        let mut step = Step::refresh(0);
+        let word = match &lane.headers.l4 {
+            L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick, &mut step),
             other => {
-                let step = match other {
+                step = match other {
                     L4::Udp { .. } | L4::UdpLite { .. } => {
                         udp::step(udp::Record::unpack(&conn.load_record()), tick, replied, assured, t)
                     }
@@ -238,7 +256,7 @@ impl Worker {
                     L4::Gre { .. } => gre::step(gre::Record::unpack(&conn.load_record()), replied),
                     _ => generic::step(t),
                 };
-                (step, self.commit(index, &step, dir, private, tick, false))
+                self.commit(index, &step, dir, private, tick, false)
             }
         };
         match step.outcome {
@@ -272,6 +290,7 @@ impl Worker {
     }
 
     /// A TCP segment of a connection: judged and committed inside the record's odd section.
+    #[inline]
     fn tcp(
         &self,
         index: u32,
@@ -279,7 +298,8 @@ impl Worker {
         segment: &wire::tcp::Segment,
         private: bool,
         tick: u32,
-    ) -> (Step, Word) {
+        step: &mut Step,
+    ) -> Word {
         let conn = self.shared.table.entry(index);
         if let Some(version) = conn.enter_record() {
             let word = Word::unpack(conn.word_acquire());
@@ -291,21 +311,20 @@ impl Worker {
             }
             let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
             let seen = tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
-            let step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
+            *step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
             conn.store_record(&record.pack());
             // The word changes with the record, before anybody can read the record as settled. Where the connection
             // has died meanwhile there is nothing to change: the packet came just before its end.
-            let word = self.commit(index, &step, dir, private, tick, false);
+            let word = self.commit(index, step, dir, private, tick, false);
             conn.leave_record(version);
-            return (step, word);
+            return word;
         }
         // Another worker is in the middle of this record, perhaps for long. This packet is let through by the
         // connection's state; as its window is then not known, windows are not judged from now on.
         self.count(Stat::Busy);
         let word = Word::unpack(conn.word_acquire());
-        let step =
-            Step { state: word.state, timeout: Timeout::Keep, reason: Reason::Busy, ..Step::refresh(0) };
-        (step, self.commit(index, &step, dir, private, tick, true))
+        *step = Step { state: word.state, timeout: Timeout::Keep, reason: Reason::Busy, ..Step::refresh(0) };
+        self.commit(index, step, dir, private, tick, true)
     }
 
     /// Writes a step into the connection's word; returns the word as it then is. Nothing is written if the connection
@@ -362,12 +381,15 @@ impl Worker {
     }
 
     /// A packet without a connection: it may open one.
-    fn first(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32) -> Verdict {
+    fn first(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32, out: &mut Verdict) {
         let t = &self.tunables;
         let (record, step): (Record, Step) = match &lane.headers.l4 {
             L4::Tcp(segment) => match tcp::open(segment, t) {
                 Ok((record, step)) => (record.pack(), step),
-                Err((reason, excess)) => return self.invalid(reason, excess),
+                Err((reason, excess)) => {
+                    *out = self.invalid(reason, excess);
+                    return;
+                }
             },
             L4::Udp { .. } | L4::UdpLite { .. } => {
                 let (record, step) = udp::open(tick, t);
@@ -383,12 +405,14 @@ impl Worker {
         };
         let limit = &self.shared.limit;
         if !self.permits.spend(limit) && !self.early_drop(hash) {
-            return self.aside((CtState::Drop, Reason::TableFull));
+            *out = self.aside((CtState::Drop, Reason::TableFull));
+            return;
         }
         let Some(index) = self.shared.table.alloc(&mut self.local) else {
             self.permits.regain(&self.shared.limit);
             self.count(Stat::ReclaimStalled);
-            return self.aside((CtState::Drop, Reason::ReclaimStalled));
+            *out = self.aside((CtState::Drop, Reason::ReclaimStalled));
+            return;
         };
         let conn = self.shared.table.entry(index);
         conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, &record);
@@ -407,9 +431,11 @@ impl Worker {
         self.pendings += 1;
         let handle = Handle::new(index, self.shared.table.generation(index));
         self.pending[slot] = Pending { handle, hash };
-        let mut verdict = self.verdict(index, word, Direction::Original, Some(slot));
-        (verdict.state, verdict.reason, verdict.excess) = (CtState::New, step.reason, step.excess);
-        verdict
+        *out = Verdict {
+            reason: step.reason,
+            excess: step.excess,
+            ..self.verdict(index, word, Direction::Original, Some(slot))
+        };
     }
 
     #[inline]
@@ -467,24 +493,25 @@ fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32) -> u32 {
 
 /// The lookup that a packet asks for.
 #[inline]
-fn task_of(bytes: &[u8], headers: &Headers, zone: u16) -> Result<(Task, Key), Aside> {
+fn task_of(headers: &Headers) -> Result<Task, Aside> {
     let class = match headers.l4 {
         L4::Icmp { kind, .. } => icmp::kind_v4(kind),
         L4::Icmpv6 { kind, .. } => icmp::kind_v6(kind),
-        _ => return Ok((Task::Track, Tuple::of(headers).key(zone))),
+        _ => return Ok(Task::Track),
     };
     match class {
-        icmp::Kind::Query => Ok((Task::Track, Tuple::of(headers).key(zone))),
-        icmp::Kind::Answer => Ok((Task::Answer, Tuple::of(headers).key(zone))),
-        icmp::Kind::Error => Ok((Task::Error, error_key(bytes, headers, zone)?)),
+        icmp::Kind::Query => Ok(Task::Track),
+        icmp::Kind::Answer => Ok(Task::Answer),
+        icmp::Kind::Error => Ok(Task::Error),
         icmp::Kind::Redirect => {
             // Only a router on the link may redirect, and there is no code but 0 (RFC 4861, section 8.1).
             let link_local = headers.src[0] == 0xfe && headers.src[1] & 0xc0 == 0x80;
             let code = matches!(headers.l4, L4::Icmpv6 { code: 1.., .. });
-            if !link_local || headers.hop_limit != 255 || code {
-                return Err((CtState::Invalid, Reason::IcmpRedirect));
+            if link_local && headers.hop_limit == 255 && !code {
+                Ok(Task::Error)
+            } else {
+                Err((CtState::Invalid, Reason::IcmpRedirect))
             }
-            Ok((Task::Error, error_key(bytes, headers, zone)?))
         }
         icmp::Kind::Neighbour => Err((CtState::Untracked, Reason::IcmpNeighbour)),
         icmp::Kind::Unusable(reason) => Err((CtState::Invalid, reason)),

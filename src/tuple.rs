@@ -240,6 +240,16 @@ impl Key {
         self
     }
 
+    /// 0 if both are equal. All words are compared: no early end to guess.
+    #[inline]
+    pub const fn differs(&self, other: &Self) -> u64 {
+        (self.src[0] ^ other.src[0])
+            | (self.src[1] ^ other.src[1])
+            | (self.dst[0] ^ other.dst[0])
+            | (self.dst[1] ^ other.dst[1])
+            | (self.meta ^ other.meta)
+    }
+
     /// The key of the other direction, in that direction's zone.
     #[inline]
     pub const fn inverse(&self, zone: Zone) -> Self {

@@ -120,7 +120,7 @@ pub fn established(slot: &mut Slot, id: u32, n: u32) {
     let (client, server) = isn(id);
     let server = server.wrapping_add(1);
     let sent = client.wrapping_add(1).wrapping_add((n / 2).wrapping_mul(DATA));
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         segment(slot, id, false, ACK | PSH, sent, server, DATA);
     } else {
         segment(slot, id, true, ACK, server, sent.wrapping_add(DATA), 0);
