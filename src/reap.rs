@@ -17,7 +17,7 @@ use crate::conn::Word;
 use crate::memory::{Array, NoMemory, Options};
 use crate::stats::Stat;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
-use crate::table::is_live;
+use crate::table::{is_gone, is_live};
 use crate::track::SKEW;
 use crate::worker::Worker;
 
@@ -213,7 +213,10 @@ impl Worker {
         };
         let word = entry.word_acquire();
         if !is_live(word) {
-            shared.sweep.forget(index, seen, tick, || entry.word_acquire() == word);
+            // On its way into the table it keeps the hint it was given.
+            if is_gone(word) {
+                shared.sweep.forget(index, seen, tick, || entry.word_acquire() == word);
+            }
             return false;
         }
         if Word::unpack(word).left(tick) > 0 {

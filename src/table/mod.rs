@@ -348,6 +348,13 @@ impl<E: Entry> Core<E> {
     }
 }
 
+/// Whether an entry whose word was read like this is out of the table for good, or was never in it: it will not be
+/// LIVE again before it is allocated again.
+#[inline(always)]
+pub(crate) fn is_gone(word: u64) -> bool {
+    matches!(word::life(word), word::FREE | word::DEAD)
+}
+
 /// Whether an entry whose word was read like this is in the table.
 #[inline(always)]
 pub(crate) fn is_live(word: u64) -> bool {
