@@ -167,7 +167,8 @@ fn main() {
         .configure_from_args();
     let turnovers = std::env::var("CONNTAB_BENCH_TURNOVERS").map_or(20, |n| n.parse().expect("a number"));
     // `cargo test --benches` runs each bench once, without `--bench`: a small table will do.
-    let testing = !std::env::args().any(|arg| arg == "--bench") || std::env::args().any(|arg| arg == "--test");
+    let testing =
+        !std::env::args().any(|arg| arg == "--bench") || std::env::args().any(|arg| arg == "--test");
     for (name, n) in sizes() {
         let size = if testing { (2000, 1) } else { (n, turnovers) };
         let mut field = Field::default();
