@@ -114,7 +114,6 @@ impl Worker {
                 }
                 Insert::Failed(failure) => {
                     self.permits.regain(&self.shared.limit);
-                    self.count(Stat::Drop);
                     Fate::Refused(match failure {
                         Failure::Overflow => Reason::OverflowExhausted,
                         Failure::ChainTooLong => {
@@ -144,7 +143,6 @@ impl Worker {
         let may_adopt = matches!(lo.l4(), protocol::UDP | protocol::UDPLITE | protocol::GRE);
         if !may_adopt || !(same || mirrored) {
             self.count(Stat::InsertFailed);
-            self.count(Stat::Drop);
             return Fate::Refused(Reason::Clash);
         }
         self.count(Stat::ClashResolve);
@@ -176,7 +174,10 @@ impl Worker {
                 verdict.pending = 0;
             }
             Fate::Adopted(of_winner) => *verdict = of_winner,
-            Fate::Refused(reason) => *verdict = Verdict::bare(CtState::Drop, reason),
+            Fate::Refused(reason) => {
+                self.count(Stat::Drop);
+                *verdict = Verdict::bare(CtState::Drop, reason);
+            }
             Fate::Released => {
                 verdict.unconfirmed = false;
                 verdict.conn = Default::default();

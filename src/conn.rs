@@ -118,6 +118,11 @@ impl Word {
         }
     }
 
+    /// Clears plain bits of the status.
+    pub const fn clear(&mut self, bits: u16) {
+        self.packed &= !(bits & PACKED_PLAIN);
+    }
+
     #[inline]
     pub const fn has(self, bit: u16) -> bool {
         self.packed & bit & PACKED_PLAIN != 0

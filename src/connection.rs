@@ -32,7 +32,8 @@ pub enum Tracked {
 /// A connection, copied out of the table at one moment.
 ///
 /// `Display` writes the kernel's line (`/proc/net/nf_conntrack`), `FromStr` reads one, spaces collapsed or not, with or
-/// without `use=`. What the line does not show (handle, most status bits, TCP windows) is then 0 or `None`.
+/// without `use=`. Passed over when read: the state
+/// of SCTP, `secctx=`. What the line does not show (handle, most status bits, TCP windows) is then 0 or `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Its name, for deleting it. [`Handle::NONE`] if read from text.
@@ -115,8 +116,14 @@ impl fmt::Display for Connection {
             L3::V6 => ("ipv6", 10),
         };
         let l4 = self.original.l4;
-        write!(f, "{l3:<8} {number} {:<8} {l4} {} ", protocol_name(l4), self.timeout_ms / 1000)?;
+        write!(f, "{l3:<8} {number} {:<8} {l4} ", protocol_name(l4))?;
+        // Of what is offloaded the kernel shows neither time nor state: it does not know them.
+        let offloaded = self.status & status::OFFLOAD != 0;
+        if !offloaded {
+            write!(f, "{} ", self.timeout_ms / 1000)?;
+        }
         match self.tracked {
+            _ if offloaded => {}
             Tracked::None => {}
             Tracked::Tcp(state, _) => write!(f, "{} ", state.as_str())?,
             Tracked::Gre(timeout, stream) => write!(f, "timeout={timeout}, stream_timeout={stream} ")?,
@@ -135,7 +142,7 @@ impl fmt::Display for Connection {
                 write!(f, "[UNREPLIED] ")?;
             }
         }
-        if self.status & status::OFFLOAD != 0 {
+        if offloaded {
             write!(f, "[OFFLOAD] ")?;
         } else if self.status & status::ASSURED != 0 {
             write!(f, "[ASSURED] ")?;
@@ -173,7 +180,9 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 fn fail<T>(what: &'static str, word: &str) -> Result<T, ParseError> {
-    Err(ParseError { what, word: word.chars().take(80).collect() })
+    // It may go to a terminal or a log.
+    let tame = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    Err(ParseError { what, word: word.chars().take(80).map(tame).collect() })
 }
 
 /// The words of a line, read from left to right.
@@ -269,11 +278,19 @@ impl FromStr for Connection {
         if name != protocol_name(l4) {
             return fail("the name of that protocol", name);
         }
-        let seconds: u32 = words.number("the seconds left")?;
+        // Neither time nor state: offloaded.
+        let offloaded = words.rest.peek().is_some_and(|word| word.starts_with("src="));
+        let seconds: u32 = if offloaded { 0 } else { words.number("the seconds left")? };
         let Some(timeout_ms) = seconds.checked_mul(1000) else {
             return fail("the seconds left", "a number too large");
         };
         let tracked = match l4 {
+            _ if offloaded => Tracked::None,
+            // Its states have no place in a `Connection` yet.
+            protocol::SCTP => {
+                words.rest.next_if(|word| !word.starts_with("src="));
+                Tracked::None
+            }
             protocol::TCP => {
                 let word = words.next("a TCP state")?;
                 let mut states = (0..tcp::State::COUNT as u8).filter_map(tcp::State::from_u8);
@@ -303,13 +320,14 @@ impl FromStr for Connection {
         let reply = words.tuple(l3, l4)?;
         let mut zone_reply = words.optional_number("zone-reply")?;
         let counters = counted.zip(words.counters()?).map(|(there, back)| [there, back]);
-        if words.flag("[OFFLOAD]") {
+        if words.flag("[OFFLOAD]") || words.flag("[HW_OFFLOAD]") {
             status |= status::OFFLOAD;
         }
         if words.flag("[ASSURED]") {
             status |= status::ASSURED;
         }
         let mark = words.optional_number("mark")?.unwrap_or(0);
+        let _ = words.optional("secctx");
         if let Some(zone) = words.optional_number("zone")? {
             zone_orig = Some(zone);
             zone_reply = Some(zone);

@@ -48,7 +48,8 @@ impl Table {
     }
 
     /// Changes a tunable (its sysctl name without `nf_conntrack_`). Workers take it over with their next burst; a
-    /// connection's timeout changes with its next packet.
+    /// connection's timeout changes with its next packet (GRE apart, whose timeouts are fixed when a flow begins, as in the
+    /// kernel).
     pub fn set(&self, name: &str, value: u32) -> Result<(), ConfigError> {
         self.shared.tuning.set(name, value)
     }

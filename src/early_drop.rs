@@ -1,5 +1,5 @@
-//! L4: making room in a full table, as the kernel does: near the place where the new connection would go, one that is
-//! not ASSURED has to leave.
+//! L4: making room in a full table, as the kernel does: near the place where the new connection would go, one that has
+//! expired or is not ASSURED has to leave.
 
 use crate::conn::{Word, status};
 use crate::stats::Stat;
@@ -9,23 +9,25 @@ use crate::worker::Worker;
 const BUCKETS: u32 = 8;
 
 impl Worker {
-    /// Evicts one connection that is not ASSURED from the buckets at and after this hash. Its permit goes to the
+    /// Ends one connection that has expired, or evicts one that is not ASSURED, from the buckets at and after this hash. Its permit goes to the
     /// caller.
-    pub(crate) fn early_drop(&mut self, hash: u64) -> bool {
+    pub(crate) fn early_drop(&mut self, hash: u64, tick: u32) -> bool {
         let first = self.shared.table.bucket_of(hash);
         for step in 0..BUCKETS {
             let bucket = first.wrapping_add(step) & (self.shared.table.geometry().buckets - 1);
             let mut victim = None;
             self.shared.table.bucket_scan(&self.local, bucket, |hit| {
-                if victim.is_none() && !Word::unpack(hit.word).has(status::ASSURED) {
-                    victim = Some((hit.index, hit.word));
+                let word = Word::unpack(hit.word);
+                let expired = word.left(tick) <= 0;
+                if expired || victim.is_none() && !word.has(status::ASSURED) {
+                    victim = Some((hit.index, hit.word, expired));
                 }
             });
             // If a packet has refreshed it at this moment it stays.
-            if let Some((index, word)) = victim
+            if let Some((index, word, expired)) = victim
                 && self.shared.table.kill(&mut self.local, index, word)
             {
-                self.count(Stat::EarlyDrop);
+                self.count(if expired { Stat::Expired } else { Stat::EarlyDrop });
                 return true;
             }
         }

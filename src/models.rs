@@ -117,7 +117,7 @@ fn hint_of_the_next_life_is_not_forgotten() {
 #[test]
 fn max_is_never_exceeded() {
     model(|| {
-        let limit = Arc::new(Limit::new(3));
+        let limit = Arc::new(Limit::new(3, 1));
         let run = |limit: &Limit| {
             let mut permits = Permits::default();
             let spent = (0..2).filter(|_| permits.spend(limit)).count() as u32;

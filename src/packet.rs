@@ -148,8 +148,9 @@ impl CtState {
     }
 }
 
-/// A connection's name outside the table: index and generation. It stays harmless when the connection is gone: every
-/// call that takes one then says so. 0 is no connection.
+/// A connection's name outside its table: index and generation. It stays harmless when the connection is gone: every
+/// call that takes one then says so. 0 is no connection. To another table it means whoever has that index and generation
+/// there, if anybody has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Handle(u64);

@@ -8,6 +8,7 @@ use crate::packet::{Handle, MAX_BURST};
 use crate::shared::Shared;
 use crate::sync::AtomicU64;
 use crate::table::{Hit, is_live};
+use crate::track::direction;
 use crate::tuple::{Direction, Key, Tuple, Zone};
 use crate::worker::Worker;
 
@@ -72,7 +73,7 @@ impl Section<'_> {
         let shared = &*self.worker.shared;
         let key = tuple.key(zone);
         let hit = shared.table.lookup(&self.worker.local, shared.table.hash(&key), &key)?;
-        View::of(shared, hit, now)
+        View::of(shared, hit, &key, now)
     }
 
     /// [`Section::lookup`] for a burst of tuples in one zone: several times as fast, as the memory latencies overlap.
@@ -96,14 +97,14 @@ impl Section<'_> {
         }
         let mut hits = [None; MAX_BURST];
         shared.table.lookup_burst(&self.worker.local, &hashes[..n], &keys[..n], &mut hits[..n]);
-        for (view, hit) in views.iter_mut().zip(&hits[..n]) {
-            *view = hit.and_then(|hit| View::of(shared, hit, now));
+        for (view, (hit, key)) in views.iter_mut().zip(hits.iter().zip(&keys)).take(n) {
+            *view = hit.and_then(|hit| View::of(shared, hit, key, now));
         }
         n
     }
 
     /// The connection of this handle: one in the table, or one that this worker has not confirmed yet. `None` for a
-    /// stale, forged or foreign handle.
+    /// stale or forged handle, and for another worker's unconfirmed connection.
     pub fn get(&mut self, handle: Handle) -> Option<View<'_>> {
         self.renew();
         let worker = &*self.worker;
@@ -120,11 +121,11 @@ impl Section<'_> {
 impl<'s> View<'s> {
     /// What a lookup has found, unless it has expired.
     #[inline]
-    fn of(shared: &'s Shared, hit: Hit, now: u64) -> Option<Self> {
+    fn of(shared: &'s Shared, hit: Hit, key: &Key, now: u64) -> Option<Self> {
         if Word::unpack(hit.word).left(now as u32) <= 0 {
             return None;
         }
-        let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
+        let dir = direction(hit, key);
         let generation = shared.table.generation(hit.index);
         Some(Self { shared, index: hit.index, generation, dir, confirmed: true })
     }

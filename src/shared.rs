@@ -217,7 +217,7 @@ impl Shared {
         Ok(Arc::new(Self {
             table: table::Table::new(geometry, context, options)?,
             side,
-            limit: Limit::new(config.max),
+            limit: Limit::new(config.max, config.workers),
             tuning: Tuning::new(&config.tunables, options)?,
             sweep: Sweep::new(entries, options)?,
             blocks: Array::new(config.workers as usize + 1, options)?,
@@ -270,7 +270,12 @@ impl Shared {
         };
         let timeout_ms = if confirmed { word.left(now as u32).max(0) as u32 } else { word.time };
         let confirmed_bit = if confirmed { crate::conn::status::CONFIRMED } else { 0 };
-        let start = self.side.start.as_ref().map(|all| all[index as usize].load(Ordering::Relaxed));
+        let start = self
+            .side
+            .start
+            .as_ref()
+            .filter(|_| confirmed)
+            .map(|all| all[index as usize].load(Ordering::Relaxed));
         Connection {
             handle: Handle::new(index, self.table.generation(index)),
             original: Tuple::from_key(&original),

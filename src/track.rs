@@ -147,7 +147,7 @@ impl Worker {
             (Found::Live(hit), Task::Error) => *out = self.related(lane, key, hit),
             (Found::Live(hit), _) => {
                 self.count(Stat::Found);
-                let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
+                let dir = direction(hit, key);
                 if !self.further(lane, hit.index, dir, None, tick, out) {
                     self.end(hit.index);
                     self.first(lane, key, hash, tick, out);
@@ -190,7 +190,7 @@ impl Worker {
                     let index = pending.handle.index();
                     let conn = self.shared.table.entry(index);
                     let original = conn.key_of(self.shared.table.context(), index, Direction::Original);
-                    if original == *key && conn.zone_reply() == lane.zone(Direction::Reply) {
+                    if original == *key {
                         return Found::Pending(slot);
                     }
                 }
@@ -221,7 +221,7 @@ impl Worker {
         if Key::new(&lane.headers.dst, &lane.headers.dst, 0).dst != key.dst {
             return self.aside((CtState::Invalid, Reason::IcmpOuterDestination));
         }
-        let dir = if hit.dir == 0 { Direction::Original } else { Direction::Reply };
+        let dir = direction(hit, key);
         let word = Word::unpack(self.shared.table.entry(hit.index).word_acquire());
         Verdict { state: CtState::Related, ..self.verdict(hit.index, word, dir, None) }
     }
@@ -404,7 +404,7 @@ impl Worker {
             _ => (Record::default(), generic::step(t)),
         };
         let limit = &self.shared.limit;
-        if !self.permits.spend(limit) && !self.early_drop(hash) {
+        if !self.permits.spend(limit) && !self.early_drop(hash, tick) {
             *out = self.aside((CtState::Drop, Reason::TableFull));
             return;
         }
@@ -465,6 +465,14 @@ impl Worker {
             reserved: 0,
         }
     }
+}
+
+/// The direction of a packet with this key in the connection that it found.
+#[inline]
+pub(crate) fn direction(hit: Hit, key: &Key) -> Direction {
+    // A connection to itself has one key for both: its further packets are replies, as in the kernel.
+    let itself = key.src == key.dst && key.inverse(key.zone()) == *key;
+    if hit.dir == 0 && !itself { Direction::Original } else { Direction::Reply }
 }
 
 /// What the word's time becomes. While unconfirmed it is the timeout itself; it becomes a tick at `confirm`.

@@ -13,7 +13,7 @@ use crate::stats::{Block, Stat};
 use crate::sync::Ordering;
 use crate::table::{Local, is_live};
 use crate::timeout::Tunables;
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::{Direction, Tuple, protocol};
 
 /// A connection created by the last `track` and not yet confirmed. Only its worker knows it.
 #[derive(Clone, Copy, Default)]
@@ -171,6 +171,7 @@ impl Worker {
     /// were not confirmed. Cheap; to be called when there is nothing to do.
     pub fn idle(&mut self) {
         self.release_pending();
+        self.permits.give_all(&self.shared.limit);
         self.publish();
         self.local.leave();
     }
@@ -196,10 +197,18 @@ impl Worker {
         }
         let plain = original.inverse(conn.zone_reply());
         let mut word = Word::unpack(conn.word_acquire());
-        if (key.dst, key.dport()) != (plain.dst, plain.dport()) {
+        word.clear(status::SRC_NAT | status::DST_NAT);
+        // The identifier of an ICMP query belongs to its source, as its only port.
+        let icmp = matches!(reply.l4, protocol::ICMP | protocol::ICMPV6);
+        let [source, destination] = if icmp {
+            [key.sport() != plain.sport(), false]
+        } else {
+            [key.dport() != plain.dport(), key.sport() != plain.sport()]
+        };
+        if key.dst != plain.dst || source {
             word.set(status::SRC_NAT);
         }
-        if (key.src, key.sport()) != (plain.src, plain.sport()) {
+        if key.src != plain.src || destination {
             word.set(status::DST_NAT);
         }
         conn.set_private_word(word.pack());
@@ -229,6 +238,7 @@ impl Worker {
         if deleted {
             self.count(Stat::Deleted);
             self.permits.regain(&self.shared.limit);
+            self.publish();
         }
         deleted
     }
@@ -248,7 +258,5 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.idle();
-        self.permits.give_all(&self.shared.limit);
-        self.publish();
     }
 }

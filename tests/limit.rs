@@ -43,5 +43,5 @@ fn max_is_never_exceeded() {
     assert!(full > 0);
     assert!(table.count() <= 100, "{}", table.count());
     assert_eq!(table.stats().drop, full as u64);
-    assert_eq!(open(&mut worker, 0).state, CtState::New);
+    assert_eq!(open(&mut worker, 1).state, CtState::New);
 }

@@ -59,6 +59,7 @@ prop_compose! {
             protocol::GRE => Tracked::Gre(gre, stream),
             _ => Tracked::None,
         };
+        let (tracked, seconds) = if offloaded { (Tracked::None, 0) } else { (tracked, seconds) };
         Connection {
             handle: Handle::NONE,
             original,

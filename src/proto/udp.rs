@@ -33,8 +33,10 @@ pub fn open(now: u32, tunables: &Tunables) -> (Record, Step) {
 /// A further packet, in either direction. `replied` and `assured` are the flow's status before this packet.
 pub fn step(record: Record, now: u32, replied: bool, assured: bool, tunables: &Tunables) -> Step {
     // The answer itself never makes a stream, however late it comes: the stream timeout and ASSURED come with the next
-    // packet, in either direction. Once a stream always a stream (and the tick may wrap).
-    let stream = replied && (assured || now.wrapping_sub(record.stream_from) as i32 > 0);
+    // packet, in either direction. Once a stream always a stream. The flow may be older than ticks reach: so it is young
+    // within a window before `stream_from` (wider than two seconds, for clocks that differ), and not otherwise.
+    let young = record.stream_from.wrapping_sub(now) <= 2 * STREAM_AFTER_MS;
+    let stream = replied && (assured || !young);
     if stream {
         Step { assure: true, ..Step::refresh(tunables.udp_timeout_stream) }
     } else {
@@ -59,6 +61,12 @@ mod tests {
         assert_eq!(at(1900, true, false), (Timeout::Set(30), false), "too young");
         assert_eq!(at(2300, false, false), (Timeout::Set(30), false), "the late first answer itself");
         assert_eq!(at(2300, true, false), (Timeout::Set(120), true));
-        assert_eq!(at(1 << 31, true, true), (Timeout::Set(120), true), "after the tick has wrapped");
+        for days in [25, 45] {
+            assert_eq!(
+                at(days * 86_400_000, true, false),
+                (Timeout::Set(120), true),
+                "after the tick has wrapped"
+            );
+        }
     }
 }
