@@ -5,10 +5,10 @@
 //!
 //! | layer | files | what |
 //! |---|---|---|
-//! | L0 | `sync` `memory` [`net`] [`reason`] | atomics or loom's; reserved memory; reason codes |
-//! | L1 | [`wire`] `table` | bytes to header fields; the concurrent table, which knows no packets |
-//! | L2 | [`tuple`] `hash` [`timeout`] [`proto`] | what identifies a connection; tunables; the trackers, pure functions |
-//! | L3 | [`config`] [`packet`] [`conn`] [`connection`] | what goes in and comes out; a connection's two cache lines; its text |
+//! | L0 | `sync` `memory` `net` `reason` | atomics or loom's; reserved memory; reason codes |
+//! | L1 | `wire` `table` | bytes to header fields; the concurrent table, which knows no packets |
+//! | L2 | `tuple` `hash` `timeout` `proto` | what identifies a connection; tunables; the trackers, pure functions |
+//! | L3 | `config` `packet` `conn` `connection` | what goes in and comes out; a connection's two cache lines; its text |
 //! | L4 | `shared` `worker` `track` `confirm` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` | the path of a packet, and what is done beside it |
 #![deny(missing_docs)]
 

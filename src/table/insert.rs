@@ -107,7 +107,9 @@ impl<E: Entry> Core<E> {
         self.settle(local, index, &keys, 0, now, expired)
     }
 
-    /// [`Core::insert`] for a burst of at most [`MAX_BURST`]: one fence, overlapping memory latencies. Of entries that
+    /// Inserts entries from `alloc`, at most [`MAX_BURST`], each under its two keys, both or none: one fence, overlapping
+    /// memory latencies. `expired(index, word)` is told of each expired entry that was in the way and has been killed (its
+    /// fields can be read inside the call). Of entries that
     /// clash with each other the earlier goes first, as if they had come one by one. `results` must be as long as
     /// `indices`.
     pub(crate) fn insert_burst(

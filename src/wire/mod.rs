@@ -1,6 +1,6 @@
 //! L1: bytes to header fields. No allocation, no unsafe, no panic whatever the bytes are.
 //!
-//! [`parse`] reads an IP packet, [`checksum`] verifies its transport checksum, [`inner`] reads the packet that an
+//! [`parse`] reads an IP packet, [`checksum()`] verifies its transport checksum, [`inner()`] reads the packet that an
 //! ICMP error quotes, [`ethernet`] finds the IP packet in a frame.
 //!
 //! Three lengths meet here. *Captured* is what the slice holds; *on the wire* is what the caller says there was; the

@@ -10,8 +10,6 @@ pub(super) mod pins;
 mod random;
 #[cfg(not(conntab_loom))]
 mod stress;
-#[cfg(not(conntab_loom))]
-mod timing;
 
 use super::{Entry, Geometry, Hit, Insert, KeyHash, Local, Table};
 use crate::memory::{Options, Zeroed};
