@@ -187,7 +187,8 @@ fn prefix(shorter: &[u8], len: u32, whole: Result<Headers, Reason>) {
             let whole = whole.expect("a shorter capture is no better");
             if let (L4::Tcp(f), L4::Tcp(w)) = (&mut found.l4, whole.l4) {
                 // Options that were not captured are as if not sent.
-                if shorter.len() < usize::from(whole.l4_offset + whole.l4_len) - w.payload as usize {
+                let end = usize::from(whole.l4_offset) + usize::from(whole.l4_len);
+                if shorter.len() < end - w.payload as usize {
                     (f.wscale, f.sack_permitted, f.sack_edge) = (w.wscale, w.sack_permitted, w.sack_edge);
                 }
             }
