@@ -10,7 +10,7 @@ export RUSTFLAGS="--cfg conntab_loom --cfg crossbeam_loom --cfg conntab_mutate"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom-mutate"
 filter="${1:-}"
 
-binary=$(cargo test --release --lib --no-run --message-format=json 2>/dev/null |
+binary=$(cargo test --release --lib --no-run --message-format=json |
   grep -o '"executable":"[^"]*"' | tail -1 | cut -d'"' -f4)
 [ -n "$binary" ] || { echo "no test binary (does the crate build?)"; exit 1; }
 
@@ -63,6 +63,7 @@ shorten-no-fence: hint_is_never_later_than_the_expiry
 postpone-no-fence: hint_is_never_later_than_the_expiry
 postpone-no-look: hint_is_never_later_than_the_expiry
 forget-blind: hint_of_the_next_life_is_not_forgotten
+forget-on-the-way: hint_given_on_the_way_in_is_not_forgotten
 begin-relaxed: hint_of_the_next_life_is_not_forgotten
 limit-plus-one: max_is_never_exceeded
 tuning-relaxed: a_new_version_comes_with_its_values

@@ -49,7 +49,8 @@ impl fmt::Display for ConfigError {
                 write!(f, "user_data = {n}: it must be a multiple of 8, from 0 to 64")
             }
             Self::UnknownTunable(name) => {
-                write!(f, "no tunable is called '{name}'; there are: {}", Tunables::NAMES.join(", "))
+                let (name, all) = (name.escape_debug(), Tunables::NAMES.join(", "));
+                write!(f, "no tunable is called '{name}'; there are: {all}")
             }
             Self::Memory { bytes, why } => write!(f, "{bytes} bytes could not be reserved: {why}"),
             Self::TooManyWorkers(n) => write!(f, "all {n} workers that Config::workers allows exist already"),
@@ -74,7 +75,9 @@ pub enum HugePages {
 /// What a host decides when it makes a table. All memory is reserved then: [`Config::memory`] bytes.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The most connections there may be, unconfirmed ones included (`nf_conntrack_max`): 64 to 2^28.
+    /// The most connections there may be, unconfirmed ones included (`nf_conntrack_max`): 64 to 2^28. Never exceeded. It
+    /// may be undershot: each worker that is not idle keeps up to 64 places to itself, all together no more than an
+    /// eighth of `max` (but one each).
     pub max: u32,
     /// Buckets of seven slots (`nf_conntrack_buckets`), a power of two from 256 to 2^28; 0 derives it from `max`. Each
     /// connection takes two slots, and at `max` they may take 4.8 slots per bucket on average.

@@ -27,7 +27,8 @@ impl fmt::Debug for Table {
 }
 
 impl Table {
-    /// Makes a table and reserves all memory that it and its workers will use on the packet path.
+    /// Makes a table and reserves its memory. Nothing is allocated on the packet path; a worker takes about 12 kB
+    /// from the heap when it is made.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         Ok(Self { shared: Shared::new(config)? })
     }

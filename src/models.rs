@@ -11,6 +11,7 @@ use crate::memory::Options;
 use crate::reap::Sweep;
 use crate::shared::Tuning;
 use crate::sync::{AtomicU64, Ordering};
+use crate::table::word::{DEAD, LIVE, READY, UNCONF};
 use crate::timeout::Tunables;
 
 fn model(f: impl Fn() + Sync + Send + 'static) {
@@ -60,57 +61,63 @@ fn record_is_read_whole() {
     });
 }
 
-/// A LIVE connection's expiry, as far as the sweeper is concerned.
-struct Expiry(AtomicU64);
-
-impl Expiry {
-    fn read(&self) -> u32 {
-        self.0.load(Ordering::Acquire) as u32
-    }
-
-    fn change(&self, from: u64, to: u64) -> bool {
-        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
+/// A connection's word as far as the sweeper is concerned: life, and the tick of expiry.
+fn word(life: u64, expiry: u32) -> u64 {
+    life | u64::from(expiry) << 32
 }
 
 #[test]
 fn hint_is_never_later_than_the_expiry() {
     model(|| {
         let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
-        let expiry = Arc::new(Expiry(AtomicU64::new(1000)));
+        let entry = Arc::new(AtomicU64::new(word(LIVE, 1000)));
         // The connection was prolonged to 1000 since its hint was written.
         sweep.begin(0, 10, 0);
-        let (sweep2, expiry2) = (sweep.clone(), expiry.clone());
+        let (sweep2, entry2) = (sweep.clone(), entry.clone());
         let packet = thread::spawn(move || {
-            assert!(expiry2.change(1000, 100));
+            let (from, to) = (word(LIVE, 1000), word(LIVE, 100));
+            entry2.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).unwrap();
             sweep2.shorten(0, 100, 10);
         });
-        sweep.postpone(0, 10, 10, || Some(expiry.read()));
+        assert_eq!(sweep.visit(0, 10, || entry.load(Ordering::Acquire)), None);
         packet.join().unwrap();
-        assert!(sweep.hint(0) <= expiry.read(), "{} {}", sweep.hint(0), expiry.read());
+        assert!(sweep.hint(0) <= 100, "{}", sweep.hint(0));
     });
 }
 
 #[test]
 fn hint_of_the_next_life_is_not_forgotten() {
-    const DEAD: u64 = 0;
     model(|| {
         let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
-        let word = Arc::new(AtomicU64::new(DEAD));
+        let entry = Arc::new(AtomicU64::new(word(DEAD, 10)));
         sweep.begin(0, 10, 0);
-        let (sweep2, word2) = (sweep.clone(), word.clone());
+        let (sweep2, entry2) = (sweep.clone(), entry.clone());
         // The entry's next life expires at the very tick that the old hint told.
         let next = thread::spawn(move || {
-            word2.store(1, Ordering::Relaxed);
+            entry2.store(word(UNCONF, 10), Ordering::Relaxed);
             sweep2.begin(0, 10, 0);
         });
-        // The sweeper comes by at tick 20.
-        let seen = word.load(Ordering::Acquire);
-        if seen == DEAD {
-            sweep.forget(0, 10, 20, || word.load(Ordering::Acquire) == seen);
-        }
+        assert_eq!(sweep.visit(0, 20, || entry.load(Ordering::Acquire)), None);
         next.join().unwrap();
         assert!(sweep.hint(0) <= 20, "due at the next sweep: {}", sweep.hint(0));
+    });
+}
+
+#[test]
+fn hint_given_on_the_way_in_is_not_forgotten() {
+    model(|| {
+        let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
+        let entry = Arc::new(AtomicU64::new(word(UNCONF, 10)));
+        let (sweep2, entry2) = (sweep.clone(), entry.clone());
+        let confirm = thread::spawn(move || {
+            sweep2.begin(0, 10, 0);
+            entry2.store(word(READY, 10), Ordering::Release);
+            entry2.store(word(LIVE, 10), Ordering::Release);
+        });
+        // The reaper's clock is ahead.
+        let visited = sweep.visit(0, 20, || entry.load(Ordering::Acquire));
+        confirm.join().unwrap();
+        assert!(visited.is_some() || sweep.hint(0) <= 20, "LIVE, expired, its hint {}", sweep.hint(0));
     });
 }
 

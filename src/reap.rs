@@ -27,7 +27,7 @@ const PIECE: u32 = 1024;
 /// As far ahead as a tick comparison reaches: the hint of an entry with nothing to reap.
 const FAR: u32 = i32::MAX as u32;
 
-/// A sweep should not take longer: a connection that expired 4.8 days ago would look alive again.
+/// A sweep should not take longer. (A connection that expired 24.8 days ago would look alive again.)
 const LATE: u64 = Duration::from_secs(86_400).as_millis() as u64;
 
 /// The furthest a hint lies ahead, in ms: just below the timeout that is set most often.
@@ -118,9 +118,29 @@ impl Sweep {
         }
     }
 
-    /// The sweeper found that a connection expires only at the tick `read` tells.
-    pub(crate) fn postpone(&self, index: u32, seen: u32, tick: u32, read: impl Fn() -> Option<u32>) {
-        let Some(expiry) = read() else { return };
+    /// The sweeper comes by: the word of the entry if it is that of a connection which has expired. `read`: its word.
+    #[inline]
+    pub fn visit(&self, index: u32, tick: u32, read: impl Fn() -> u64) -> Option<u64> {
+        let seen = self.hints[index as usize].load(Ordering::Relaxed);
+        if after(seen, tick) {
+            return None;
+        }
+        let word = read();
+        if is_live(word) {
+            let word_of = Word::unpack(word);
+            if word_of.left(tick) <= 0 {
+                return Some(word);
+            }
+            self.postpone(index, seen, tick, word_of.time, read);
+        } else if is_gone(word) || mutated("forget-on-the-way") {
+            // (On its way into the table it keeps the hint it was given.)
+            self.forget(index, seen, tick, || read() == word);
+        }
+        None
+    }
+
+    /// The sweeper found that a connection expires only at this tick.
+    fn postpone(&self, index: u32, seen: u32, tick: u32, expiry: u32, read: impl Fn() -> u64) {
         let next = within_horizon(expiry, tick);
         let hint = &self.hints[index as usize];
         if hint.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
@@ -133,10 +153,9 @@ impl Sweep {
         if mutated("postpone-no-look") {
             return;
         }
-        if let Some(now) = read()
-            && after(next, now)
-        {
-            self.bring_forward(index, now);
+        let word = read();
+        if is_live(word) && after(next, Word::unpack(word).time) {
+            self.bring_forward(index, Word::unpack(word).time);
         }
     }
 
@@ -146,7 +165,7 @@ impl Sweep {
     }
 
     /// The sweeper found nothing to reap: no hint for as long as `same` holds.
-    pub(crate) fn forget(&self, index: u32, seen: u32, tick: u32, same: impl Fn() -> bool) {
+    fn forget(&self, index: u32, seen: u32, tick: u32, same: impl Fn() -> bool) {
         let hint = &self.hints[index as usize];
         let far = tick.wrapping_add(FAR);
         // Acquire pairs with `begin`: if it is a hint of the entry's next life that we overwrite, `same` tells.
@@ -200,30 +219,11 @@ impl Worker {
 
     #[inline]
     fn reap_one(&mut self, index: u32, tick: u32) -> bool {
-        let shared = &self.shared;
-        let hint = &shared.sweep.hints[index as usize];
-        let seen = hint.load(Ordering::Relaxed);
-        if after(seen, tick) {
-            return false;
+        let entry = self.shared.table.entry(index);
+        match self.shared.sweep.visit(index, tick, || entry.word_acquire()) {
+            Some(word) => self.expire(index, word),
+            None => false,
         }
-        let entry = shared.table.entry(index);
-        let read = || {
-            let word = entry.word_acquire();
-            is_live(word).then(|| Word::unpack(word).time)
-        };
-        let word = entry.word_acquire();
-        if !is_live(word) {
-            // On its way into the table it keeps the hint it was given.
-            if is_gone(word) {
-                shared.sweep.forget(index, seen, tick, || entry.word_acquire() == word);
-            }
-            return false;
-        }
-        if Word::unpack(word).left(tick) > 0 {
-            shared.sweep.postpone(index, seen, tick, read);
-            return false;
-        }
-        self.expire(index, word)
     }
 
     /// Ends a connection that has expired, unless its word has changed since: a refresh wins.

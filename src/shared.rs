@@ -137,15 +137,15 @@ fn options(config: &Config) -> Options {
     Options { huge, prefault: config.prefault }
 }
 
-/// Entries beyond `max`, for those that wait for the epoch.
-fn slack(max: u32) -> u32 {
-    max / 32 + 4096
+/// Entries beyond `max`, for those that wait for the epoch and for those that workers keep at hand.
+fn slack(config: &Config) -> u32 {
+    config.max / 32 + 4096 + config.workers * 64
 }
 
 fn geometry(config: &Config) -> Geometry {
     let buckets = config.buckets();
     Geometry {
-        entries: config.max + slack(config.max),
+        entries: config.max + slack(config),
         overflow: Geometry::default_overflow(buckets),
         buckets,
         workers: config.workers,
@@ -155,7 +155,8 @@ fn geometry(config: &Config) -> Geometry {
 }
 
 impl Config {
-    /// Exactly the bytes that a table of this configuration reserves (a few kilobytes of bookkeeping apart).
+    /// Exactly the bytes that a table of this configuration reserves. (Bookkeeping of a few kilobytes, and about 12 kB for
+    /// each worker when it is made, come from the heap.)
     pub fn memory(&self) -> Result<u64, ConfigError> {
         self.check()?;
         let (geometry, options) = (geometry(self), options(self));

@@ -41,7 +41,8 @@ counters! {
     drop, Drop;
     /// Connections evicted to make room.
     early_drop, EarlyDrop;
-    /// Packets whose headers, checksum or inner packet were no good (also counted as invalid).
+    /// Packets whose headers, checksum or inner packet were no good, and ICMP errors about no known connection (also
+    /// counted as invalid).
     error, Error;
     /// Lookups done again because the connection they had found was gone.
     search_restart, SearchRestart;

@@ -144,7 +144,10 @@ impl Worker {
         let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
         let found = self.find(lane, key, hash, scratch.hits[at], tick);
         match (found, lane.task) {
-            (Found::Live(hit), Task::Error) => *out = self.related(lane, key, hit),
+            (Found::Live(hit), Task::Error) => {
+                self.count(Stat::Found);
+                *out = self.related(lane, key, hit);
+            }
             (Found::Live(hit), _) => {
                 self.count(Stat::Found);
                 let dir = direction(hit, key);
