@@ -79,8 +79,8 @@ pub struct Config {
     /// may be undershot: each worker that is not idle keeps up to 64 places to itself, all together no more than an
     /// eighth of `max` (but one each).
     pub max: u32,
-    /// Buckets of seven slots (`nf_conntrack_buckets`), a power of two from 256 to 2^28; 0 derives it from `max`. Each
-    /// connection takes two slots, and at `max` they may take 4.8 slots per bucket on average.
+    /// Buckets of seven slots (`nf_conntrack_buckets`): a power of two up to 2^28, not below what `max` asks for; 0 takes
+    /// just that. Each connection takes two slots, and at `max` they may take 4.8 slots per bucket on average.
     pub hashsize: u32,
     /// The most workers there may be at a time: 1 to 1024.
     pub workers: u32,

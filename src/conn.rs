@@ -24,7 +24,8 @@ use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
 use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone};
 
-/// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi).
+/// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi). Set at present: SEEN_REPLY, ASSURED,
+/// CONFIRMED, SRC_NAT, DST_NAT.
 pub mod status {
     /// Created by an expectation.
     pub const EXPECTED: u16 = 1;

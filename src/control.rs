@@ -55,7 +55,8 @@ impl Table {
         self.shared.tuning.set(name, value)
     }
 
-    /// Connections there are at this moment, unconfirmed ones included.
+    /// Connections there are at this moment, unconfirmed ones and those that have expired but were not swept yet
+    /// included.
     pub fn count(&self) -> u32 {
         self.shared.count()
     }

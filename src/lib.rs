@@ -1,5 +1,18 @@
 //! **conntab**: an embeddable, lock-free connection-tracking table for userspace dataplanes.
 //!
+//! Make a [`Table`] from a [`Config`]; give each thread a [`Worker`] of it; let it [`track`](Worker::track) bursts of
+//! [`Packet`]s into [`Verdict`]s, apply rules, and [`confirm`](Worker::confirm) what leaves the box. Now and then
+//! [`reap`](Worker::reap). To look without touching there is a read [`Section`]; from outside the packet path a [`Table`] can
+//! be dumped, flushed and tuned. The README has an example, `examples/firewall.rs` a longer one.
+//!
+//! - **Threads.** A [`Table`] is used from any thread. A [`Worker`] may move between threads (`Send`) but belongs to one at
+//!   a time; when it has nothing to do it must be [`idle`](Worker::idle).
+//! - **Time.** `now` is an argument: milliseconds of any monotonic clock, the same for all workers of a table. Their
+//!   readings may differ by a second.
+//! - **Memory** is reserved when the table is made; nothing is allocated on the packet path.
+//! - **Answers.** Each verdict has a state as rules know it ([`CtState`]) and, where there is something to say, a
+//!   [`Reason`].
+//!
 //! # The house
 //! Bottom-up; a file may use what stands in its own layer or below, never above (a test checks it).
 //!

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::conn::{Conn, Word};
+use crate::conn::{Conn, Word, status};
 use crate::connection::Connection;
 use crate::packet::{Handle, MAX_BURST};
 use crate::shared::Shared;
@@ -104,7 +104,8 @@ impl Section<'_> {
     }
 
     /// The connection of this handle: one in the table, or one that this worker has not confirmed yet. `None` for a
-    /// stale or forged handle, and for another worker's unconfirmed connection.
+    /// stale or forged handle, and for another worker's unconfirmed connection. (Unlike [`Section::lookup`] it knows no time:
+    /// a connection that has expired is found until it is swept.)
     pub fn get(&mut self, handle: Handle) -> Option<View<'_>> {
         self.renew();
         let worker = &*self.worker;
@@ -142,6 +143,17 @@ impl<'s> View<'s> {
     /// The direction in which the tuple that was looked up goes; original if it was found by its handle.
     pub fn direction(&self) -> Direction {
         self.dir
+    }
+
+    /// Its tuple of this direction, without the zone.
+    pub fn tuple(&self, dir: Direction) -> Tuple {
+        Tuple::from_key(&self.conn().key_of(self.shared.table.context(), self.index, dir))
+    }
+
+    /// Its status bits ([`crate::conn::status`]) at this moment.
+    pub fn status(&self) -> u16 {
+        let confirmed = if self.confirmed { status::CONFIRMED } else { 0 };
+        Word::unpack(self.conn().word_acquire()).status() | confirmed
     }
 
     /// Its mark.

@@ -42,7 +42,8 @@ enum Found {
 
 impl Worker {
     /// Judges a burst of up to [`MAX_BURST`] packets at `now` (milliseconds of any monotonic clock), in order. Returns
-    /// how many were judged: the least of the packets, the room for verdicts, and [`MAX_BURST`].
+    /// how many were judged: the least of the packets, the room for verdicts, and [`MAX_BURST`]. Verdicts beyond are left
+    /// as they were.
     ///
     /// Connections that the burst opens are unconfirmed: [`Worker::confirm`] puts them into the table, and the next
     /// `track` lets go what was not confirmed. No allocation, no system call, no waiting; the work is bounded.

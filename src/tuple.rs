@@ -133,10 +133,23 @@ impl Tuple {
         ip(self.l3, &self.dst)
     }
 
+    /// A tuple of these ends; both addresses must be of one family, or there is none.
+    pub fn new(l4: u8, (src, sport): (IpAddr, u16), (dst, dport): (IpAddr, u16)) -> Option<Self> {
+        let l3 = if src.is_ipv4() { L3::V4 } else { L3::V6 };
+        let same = src.is_ipv4() == dst.is_ipv4();
+        same.then(|| Self { src: addr(src), dst: addr(dst), sport, dport, l4, l3 })
+    }
+
+    /// What stands behind an IPv4 address in [`Addr`] is left out.
+    #[inline]
     pub(crate) fn key(&self, zone: Zone) -> Key {
+        let address = |addr: &Addr| match (words(addr), self.l3) {
+            ([first, _], L3::V4) => [first & 0xffff_ffff, 0],
+            (both, L3::V6) => both,
+        };
         Key {
-            src: words(&self.src),
-            dst: words(&self.dst),
+            src: address(&self.src),
+            dst: address(&self.dst),
             meta: Key::meta(self.sport, self.dport, self.l4, self.l3, zone),
         }
     }
@@ -307,6 +320,16 @@ mod tests {
         fn inverting_twice_gives_the_tuple_back(tuple in any_tuple()) {
             prop_assert_eq!(tuple.inverse().inverse(), tuple);
         }
+    }
+
+    #[test]
+    fn spare_bytes_have_no_say() {
+        let ends = |port| (std::net::IpAddr::from([10, 1, 0, 1]), port);
+        let tuple = Tuple::new(protocol::UDP, ends(1), ends(2)).unwrap();
+        let mut other = tuple;
+        (other.src[4], other.dst[15]) = (1, 2);
+        assert_eq!(tuple.key(0), other.key(0));
+        assert_eq!(Tuple::new(protocol::UDP, ends(1), ("::1".parse().unwrap(), 2)), None);
     }
 
     #[test]

@@ -216,7 +216,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Sets a connection's mark, confirmed or not. `false`: there is no such connection (any more).
+    /// Sets a connection's mark, confirmed or not. `false`: there is no such connection (any more); one that has expired
+    /// is there until it is swept.
     pub fn set_mark(&mut self, conn: Handle, mark: u32) -> bool {
         match self.section().get(conn) {
             Some(view) => {

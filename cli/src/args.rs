@@ -140,7 +140,8 @@ array) and summary. It does not depend on when or where it is made. Examples:
     conntab replay -o json --verdicts FILE | jq -c 'select(.verdict == \"INVALID\")'
 
 Time:
-  The clock is that of the capture; where it goes back, it is held. Gaps, however long, pass as they would have on \
+  The clock is that of the capture; where it goes back, it is held (a single time in the \
+future holds it to the end). Gaps, however long, pass as they would have on \
 the wire: connections expire in them.
 
 Limits:

@@ -12,7 +12,7 @@ use conntab::{Connection, Handle, Packet, Table, Verdict, Worker};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use crate::args::{Output, Replay};
-use crate::capture::{Capture, Frame};
+use crate::capture::{Capture, CaptureError, Frame};
 use crate::error::Error;
 use crate::summary::Summary;
 use crate::text::Judged;
@@ -59,11 +59,24 @@ pub(crate) fn run(args: &Replay) -> Result<(), Error> {
             bar.set_position(capture.position());
         }
     }
+    // Not one packet could be used: why?
+    if frames == 0 && player.summary.incomplete.is_none() {
+        if let Some(error) = capture.take_unsupported() {
+            return Err(fails(error));
+        }
+        if capture.damaged() > 0 {
+            return Err(fails(CaptureError::Damaged(capture.damaged())));
+        }
+    }
     player.summary.damaged = capture.damaged();
+    player.summary.foreign = capture.foreign();
     let took = began.elapsed();
     bar.finish_and_clear();
     if let Some(why) = &player.summary.incomplete {
         eprintln!("conntab: {name}: {why}; what came before it was used ({frames} packets)");
+    }
+    if capture.damaged() > 0 {
+        eprintln!("conntab: {name}: {} damaged packet blocks were passed over", capture.damaged());
     }
 
     let Ending { mut worker, now, order, summary } = player.finish();

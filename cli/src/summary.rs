@@ -30,6 +30,8 @@ pub(crate) struct Summary {
     pub(crate) not_played: u64,
     /// Packet blocks that made no sense.
     pub(crate) damaged: u64,
+    /// Packets of a link type that is not understood.
+    pub(crate) foreign: u64,
     /// How often the capture's clock went back.
     pub(crate) went_back: u64,
     /// Times of the first and the last frame played; the last is the greatest.
@@ -83,8 +85,9 @@ impl Summary {
         for (n, what) in [
             (self.not_ip, "without IP"),
             (self.damaged, "damaged"),
+            (self.foreign, "of other link types"),
             (self.not_played, "after the time asked for"),
-            (self.went_back, "earlier than the one before"),
+            (self.went_back, "behind the latest time"),
         ] {
             if n > 0 {
                 write!(out, "; {n} {what}")?;

@@ -6,7 +6,7 @@ use conntab::connection::protocol_name;
 use conntab::packet::{Packet, Verdict};
 use conntab::reason::Reason;
 use conntab::tuple::{Direction, Tuple};
-use conntab::wire::{self, L4, tcp};
+use conntab::wire;
 
 use crate::time::Time;
 
@@ -40,8 +40,12 @@ impl Judged<'_> {
 pub(crate) fn verdict(out: &mut impl Write, judged: &Judged<'_>) -> io::Result<()> {
     let [verdict, direction, reason] = [judged.verdict_name(), judged.direction_name(), judged.reason_name()]
         .map(|name| name.unwrap_or("-"));
-    write!(out, "{} {verdict:<11} {direction:<8} {reason:<14} ", judged.time)?;
+    write!(out, "{} {verdict:<11} {direction:<8} {reason:<22} ", judged.time)?;
     match &judged.tuple {
+        // The ports of a fragment are not looked at.
+        Some(tuple) if judged.reason == Reason::Fragment => {
+            writeln!(out, "{} {}", protocol_name(tuple.l4), Tuple { l4: u8::MAX, ..*tuple })
+        }
         Some(tuple) => writeln!(out, "{} {tuple}", protocol_name(tuple.l4)),
         None => writeln!(out, "-"),
     }
@@ -50,14 +54,5 @@ pub(crate) fn verdict(out: &mut impl Write, judged: &Judged<'_>) -> io::Result<(
 /// What identifies a packet, as it stands in its headers; `None` if they make no sense.
 pub(crate) fn tuple_of(packet: &Packet<'_>) -> Option<Tuple> {
     let headers = wire::parse(packet.bytes(), packet.wire_len()).ok()?;
-    let (sport, dport) = match headers.l4 {
-        L4::Tcp(tcp::Segment { sport, dport, .. })
-        | L4::Udp { sport, dport }
-        | L4::UdpLite { sport, dport }
-        | L4::Sctp { sport, dport, .. } => (sport, dport),
-        L4::Icmp { kind, code, id } | L4::Icmpv6 { kind, code, id } => (id, u16::from_be_bytes([kind, code])),
-        L4::Gre { call_id, .. } => (0, call_id),
-        L4::Other | L4::Fragment => (0, 0),
-    };
-    Some(Tuple { src: headers.src, dst: headers.dst, sport, dport, l4: headers.protocol, l3: headers.l3 })
+    Some(Tuple::of(&headers))
 }

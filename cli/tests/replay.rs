@@ -182,7 +182,7 @@ fn a_clock_that_goes_back_is_held() {
     let packets = [(1000, udp(CLIENT, SERVER)), (10, udp(SERVER, CLIENT)), (1001, udp(CLIENT, SERVER))];
     let output = replay(&capture(&packets), &[]);
     assert_eq!(table(&output).len(), 1);
-    assert!(stderr(&output).contains("1 earlier than the one before"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 behind the latest time"), "{}", stderr(&output));
 }
 
 #[test]
@@ -203,13 +203,13 @@ fn verdicts() {
     let output = replay(&capture(&packets), &["--verdicts"]);
     let lines: Vec<&str> = stdout(&output).lines().collect();
     let tcp_line = "src=192.0.2.1 dst=203.0.113.9 sport=1000 dport=80";
-    assert_eq!(lines[0], format!("100.000000000 NEW         original -              tcp {tcp_line}"));
+    assert_eq!(lines[0], format!("100.000000000 NEW         original -                      tcp {tcp_line}"));
     assert_eq!(
         lines[1],
-        "101.000000000 ESTABLISHED reply    -              tcp src=203.0.113.9 dst=192.0.2.1 sport=80 dport=1000"
+        "101.000000000 ESTABLISHED reply    -                      tcp src=203.0.113.9 dst=192.0.2.1 sport=80 dport=1000"
     );
-    assert_eq!(lines[2], format!("102.000000000 ESTABLISHED original -              tcp {tcp_line}"));
-    assert_eq!(lines[4], "104.000000000 INVALID     -        ip-truncated   -");
+    assert_eq!(lines[2], format!("102.000000000 ESTABLISHED original -                      tcp {tcp_line}"));
+    assert_eq!(lines[4], "104.000000000 INVALID     -        ip-truncated           -");
     assert_eq!(lines.len(), 5 + 2);
     assert!(stderr(&output).contains("invalid      1 ip-truncated"), "{}", stderr(&output));
 }
@@ -224,7 +224,7 @@ fn frames_without_ip_have_a_line_and_no_verdict() {
     pcap_record(&mut file, Order::Little, 8, 0, &ethernet(&udp(CLIENT, SERVER)));
     let output = replay(&TempFile::new("arp.pcap", &file), &["--verdicts"]);
     let first = stdout(&output).lines().next().unwrap();
-    assert_eq!(first, "7.000000000 -           -        link-not-ip    -");
+    assert_eq!(first, "7.000000000 -           -        link-not-ip            -");
     assert!(stderr(&output).contains("1 without IP"), "{}", stderr(&output));
 }
 

@@ -63,9 +63,6 @@ pub(crate) mod word;
 use std::fmt;
 use std::sync::Arc;
 
-#[allow(unused_imports, reason = "named by the packet path that comes next")]
-pub(crate) use audit::Stats;
-#[allow(unused_imports, reason = "named by the packet path that comes next")]
 pub(crate) use insert::{Failure, Insert};
 pub(crate) use reclaim::Local;
 

@@ -138,8 +138,8 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// Reads a TCP header, of which `captured` holds what there is of the segment's `len` bytes by the IP header. Options
-/// that were not captured are as if not sent.
+/// Reads a TCP header, of which `captured` holds what there is of the segment's `len` bytes by the IP header. All of its
+/// options must be there.
 #[inline(always)]
 pub(super) fn segment(captured: &[u8], len: usize) -> Result<Segment, Reason> {
     let h = header::<20>(captured, len, Reason::L4Truncated)?;
@@ -151,7 +151,8 @@ pub(super) fn segment(captured: &[u8], len: usize) -> Result<Segment, Reason> {
     let found = if header_len == 20 {
         Found::default()
     } else {
-        let bytes = captured.get(20..header_len).or_else(|| captured.get(20..)).unwrap_or(&[]);
+        // Half the options would mislead: a lost window scale makes good segments look out of window.
+        let bytes = captured.get(20..header_len).ok_or(Reason::NotCaptured)?;
         if only_timestamps(bytes) { Found::default() } else { read_options(ack, bytes) }
     };
     let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);

@@ -62,6 +62,8 @@ pub enum CaptureError {
         /// What the system said.
         source: io::Error,
     },
+    /// There were packets, so many, and every one was damaged.
+    Damaged(u64),
     /// Frames of this link type are not understood.
     LinkType {
         /// Its number in the registry of LINKTYPE_ values.
@@ -88,6 +90,7 @@ impl fmt::Display for CaptureError {
                 write!(f, "cut short: the {what} at byte {offset} is incomplete")
             }
             Self::Corrupt { offset, why } => write!(f, "corrupt at byte {offset}: {why}"),
+            Self::Damaged(n) => write!(f, "all packets are damaged ({n})"),
             Self::Read { offset, source } => write!(f, "reading failed at byte {offset}: {source}"),
             Self::LinkType { number, interface } => {
                 write!(f, "link type {number}")?;
@@ -178,6 +181,23 @@ impl<R: Read> Capture<R> {
         match &self.format {
             Format::Pcap(_) => 0,
             Format::Pcapng(reader) => reader.damaged(),
+        }
+    }
+
+    /// Packets that were passed over because the link type of their interface is not understood (pcapng only: in a pcap
+    /// file all would be, so that is an error).
+    pub fn foreign(&self) -> u64 {
+        match &self.format {
+            Format::Pcap(_) => 0,
+            Format::Pcapng(reader) => reader.foreign(),
+        }
+    }
+
+    /// What was wrong with the first of them.
+    pub fn take_unsupported(&mut self) -> Option<CaptureError> {
+        match &mut self.format {
+            Format::Pcap(_) => None,
+            Format::Pcapng(reader) => reader.take_unsupported(),
         }
     }
 }

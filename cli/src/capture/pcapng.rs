@@ -24,7 +24,14 @@ pub(super) struct Reader {
     /// Time of the last packet: simple packet blocks have none of their own.
     last_time: u64,
     damaged: u64,
+    /// Packets of interfaces whose link type is not understood.
+    foreign: u64,
+    /// The first such.
+    unsupported: Option<CaptureError>,
 }
+
+/// More interfaces than this in a section make no sense, and would take memory without end.
+const MAX_INTERFACES: usize = 1 << 16;
 
 #[derive(Clone, Copy)]
 struct Interface {
@@ -49,7 +56,14 @@ struct PacketBlock {
 impl Reader {
     /// Reads the first section header.
     pub(super) fn new<R: Read>(input: &mut Input<R>) -> Result<Self, CaptureError> {
-        let reader = Self { big_endian: false, interfaces: Vec::new(), last_time: 0, damaged: 0 };
+        let reader = Self {
+            big_endian: false,
+            interfaces: Vec::new(),
+            last_time: 0,
+            damaged: 0,
+            foreign: 0,
+            unsupported: None,
+        };
         if input.fill(SECTION_START)? && reader.byte_order(input.data()).is_none() {
             return Err(CaptureError::NotACapture(None));
         }
@@ -58,6 +72,14 @@ impl Reader {
 
     pub(super) fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    pub(super) fn foreign(&self) -> u64 {
+        self.foreign
+    }
+
+    pub(super) fn take_unsupported(&mut self) -> Option<CaptureError> {
+        self.unsupported.take()
     }
 
     pub(super) fn next<R: Read>(&mut self, input: &mut Input<R>) -> Result<Option<Place>, CaptureError> {
@@ -105,7 +127,13 @@ impl Reader {
                 SHB_MAGIC => self.section(block).map_err(corrupt)?,
                 IDB_MAGIC => self.interface(block).map_err(corrupt)?,
                 _ => match self.packet(block) {
-                    Some(packet) => return self.place(&packet, size).map(Some),
+                    Some(packet) => match self.place(&packet, size) {
+                        Ok(place) => return Ok(Some(place)),
+                        Err(error) => {
+                            self.foreign += 1;
+                            self.unsupported.get_or_insert(error);
+                        }
+                    },
                     None => self.damaged += 1,
                 },
             }
@@ -130,6 +158,9 @@ impl Reader {
         let Some(Block::InterfaceDescription(idb)) = self.parse(block) else {
             return Err("an interface description that makes no sense".to_owned());
         };
+        if self.interfaces.len() == MAX_INTERFACES {
+            return Err(format!("more than {MAX_INTERFACES} interfaces"));
+        }
         let interface = self.describe(&idb);
         self.interfaces.push(interface);
         Ok(())
