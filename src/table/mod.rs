@@ -47,7 +47,7 @@
 //! Lookups are wait-free but for the length of the chain; a walker meets each overflow bucket at most once, since none
 //! comes back while it is entered. Inserts and deletes are lock-free: a loser helps the winner before it tries again.
 //! Nobody waits for a descheduled thread; such a thread, entered, delays reuse and nothing else. Every loop has a
-//! bound, and the bounds that can be met in practice have a counter in [`Stats`].
+//! bound, and the bounds that can be met in practice have a counter in [`audit::Stats`].
 
 mod audit;
 mod bucket;
