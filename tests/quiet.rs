@@ -90,7 +90,7 @@ fn main() {
     }
     let stats = table.stats();
     assert!(opened > 10_000 && stats.reclaim_stalled > 100, "{opened} {stats:?}");
-    assert!(stats.early_drop > 100 && stats.expired > 30 && stats.deleted > 100, "{stats:?}");
+    assert!(stats.early_drop > 100 && stats.expired > 30 && stats.deleted > 50, "{stats:?}");
     assert_eq!(calls, 0, "allocations and frees on the packet path");
     let before = CALLS.load(Ordering::Relaxed);
     drop(std::hint::black_box(Box::new(1)));
