@@ -75,8 +75,8 @@ pub(super) enum Scan {
     Yield(u32, u64),
 }
 
-/// Which entries of a burst have a hash like one of an earlier entry's. Ten bits of each are compared, by marks: with 64
-/// entries about 6 are suspected wrongly, of 32 one or two, and such an insert costs a fence of its own.
+/// Which entries of a burst have a hash like one of an earlier entry's. Ten bits of each are compared, by marks: of 64
+/// entries about 8 are suspected wrongly, of 32 about 2, and such an insert costs a fence of its own.
 fn waiting<K>(keys: &[Keys<K>]) -> u64 {
     let mut marks = [0_u64; 16];
     let mut waiting = 0;
