@@ -147,8 +147,8 @@ fn setting(name: &str, value: &Value) -> Result<Option<Setting>, String> {
     if WITHOUT_EFFECT.contains(&short) {
         return Ok(None);
     }
-    // The kernel has no sysctl for this one.
-    if short == "tcp_timeout_syn_sent2" {
+    // The kernel has no sysctl for these.
+    if matches!(short, "tcp_timeout_syn_sent2" | "nat_hooks") {
         return Err(unknown());
     }
     let place = Tunables::NAMES.iter().position(|n| *n == short).ok_or_else(unknown)?;

@@ -5,10 +5,14 @@ use conntab::packet::{Hook, packet_flag};
 use conntab::tuple::{Direction, Zone};
 use conntab::{Connection, Packet, Table, Verdict, Worker};
 
+use super::events;
 use super::rules::Policy;
 
 /// More connections than a scenario has.
 const MAX: u32 = 4096;
+
+/// More events than a step has.
+const EVENTS: u32 = 16_384;
 
 /// The table wants a sweep over all entries within a day, since its 32-bit ticks wrap.
 const STEP: u64 = 12 * 3_600_000;
@@ -30,8 +34,16 @@ pub(super) struct Tracker {
 
 impl Tracker {
     /// `policies`: how many timeout policies there may be.
-    pub fn new(now: u64, _policies: u8) -> Result<Self, String> {
-        let config = Config { max: MAX, workers: 1, acct: true, prefault: false, ..Config::default() };
+    pub fn new(now: u64, policies: u8) -> Result<Self, String> {
+        let config = Config {
+            max: MAX,
+            workers: 1,
+            acct: true,
+            events: EVENTS,
+            timeout_policies: policies.into(),
+            prefault: false,
+            ..Config::default()
+        };
         let table = Table::new(config).map_err(|e| e.to_string())?;
         let worker = table.worker().map_err(|e| e.to_string())?;
         Ok(Self { table, worker, now, policies: 0 })
@@ -43,15 +55,15 @@ impl Tracker {
 
     /// NAT chains exist from now on.
     pub fn nat_hooks(&mut self) -> Result<(), String> {
-        Err("nat_hooks are not supported yet".to_owned())
+        self.set("nat_hooks", 1)
     }
 
     /// Gives a policy its number. What it does not name is frozen as it is now.
     pub fn add_policy(&mut self, policy: &mut Policy) -> Result<(), String> {
-        let _ = policy.over(&self.table.tunables())?;
+        let timeouts = policy.over(&self.table.tunables())?;
         self.policies += 1;
         policy.number = self.policies;
-        Err("timeout is not supported yet".to_owned())
+        self.table.set_timeout_policy(policy.number, &timeouts).map_err(|e| e.to_string())
     }
 
     /// Time passes, in steps, so that all that expires in it is seen to expire.
@@ -108,7 +120,9 @@ impl Tracker {
     }
 
     /// The router has reset the connection in the name of its ends.
-    pub fn set_closing(&mut self, _verdict: &Verdict) {}
+    pub fn set_closing(&mut self, verdict: &Verdict) {
+        self.worker.set_closing(self.now, verdict.conn);
+    }
 
     pub fn set_mark(&mut self, verdict: &mut Verdict, mark: u32) {
         if self.worker.set_mark(verdict.conn, mark) {
@@ -116,7 +130,10 @@ impl Tracker {
         }
     }
 
-    pub fn set_policy(&mut self, _verdict: &Verdict, _policy: &Policy) {}
+    /// Of a connection that is in the table already, nothing changes.
+    pub fn set_policy(&mut self, verdict: &Verdict, policy: &Policy) {
+        let _ = self.worker.set_timeout_policy(verdict, policy.number);
+    }
 
     /// What is in the table now.
     pub fn connections(&self) -> impl Iterator<Item = Connection> {
@@ -125,6 +142,6 @@ impl Tracker {
 
     /// What has happened since the last call.
     pub fn events(&mut self) -> Vec<String> {
-        Vec::new()
+        self.table.events().map(|event| events::text(&event)).collect()
     }
 }
