@@ -19,6 +19,7 @@ mod rules;
 mod scenario;
 mod tracker;
 mod value;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use conntab::tuple::{Direction, L3, protocol};
 use conntab::wire::{self, Checksum};
-use conntab::{CtState, Reason, Verdict};
+use conntab::{CtState, Verdict};
 
 use super::answer::{self, Fault, Resetting};
 use super::ip::{Ip, Refused};
@@ -14,6 +14,7 @@ use super::route::{self, Route};
 use super::rules::{Action, Host, Number, Place, Rule};
 use super::scenario::Arrival;
 use super::tracker::{Tracker, Wishes};
+use super::words;
 
 pub(super) struct Router {
     pub tracker: Tracker,
@@ -27,7 +28,8 @@ pub(super) struct Seen {
     /// Right after tracking.
     pub state: &'static str,
     pub dir: Option<Direction>,
-    pub reason: Reason,
+    /// What the kernel would have logged.
+    pub reasons: Vec<String>,
     /// It was delivered to the router itself.
     pub local: bool,
     /// What came out of either side.
@@ -82,7 +84,7 @@ impl Router {
     }
 
     pub fn packet(&mut self, arrival: &Arrival) -> Result<Seen, String> {
-        let mut seen = Seen { state: "NONE", dir: None, reason: Reason::None, local: false, out: Vec::new() };
+        let mut seen = Seen { state: "NONE", dir: None, reasons: Vec::new(), local: false, out: Vec::new() };
         let side = arrival.side;
         let ip = match Ip::receive(&arrival.bytes) {
             Ok(ip) => ip,
@@ -97,8 +99,9 @@ impl Router {
         if self.ends(Place::Raw, &mut transit, &mut seen) {
             return Ok(seen);
         }
+        let known = self.tracker.known(&transit.ip, transit.wishes);
         let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
-        seen.reason = verdict.reason;
+        seen.reasons.extend(words::about(&transit.ip, known.as_ref(), &verdict));
         match verdict.state {
             CtState::Drop => return Ok(seen),
             CtState::Fragment => return Err("fragments are not put together yet".to_owned()),
@@ -261,18 +264,20 @@ impl Router {
     /// Sends a packet of the router's own. `cause`: the verdict of the packet it is about, to whose connection it is
     /// attached if there is one.
     fn send(&mut self, bytes: Vec<u8>, cause: Option<&Verdict>, seen: &mut Seen) {
-        let Some(dst) = Ip::receive(&bytes).ok().map(|ip| ip.dst) else { return };
+        let Ok(ip) = Ip::receive(&bytes) else { return };
         match cause {
             Some(cause) if !cause.conn.is_none() => self.tracker.sends_attached(cause),
             _ => {
+                let known = self.tracker.known(&ip, Wishes::default());
                 let mut verdict = self.tracker.sends(&bytes);
+                seen.reasons.extend(words::about(&ip, known.as_ref(), &verdict));
                 self.tracker.confirm(&mut verdict, true);
                 if verdict.state == CtState::Drop {
                     return;
                 }
             }
         }
-        if let Route::Out(side) = route::output(dst) {
+        if let Route::Out(side) = route::output(ip.dst) {
             seen.out.push((side, bytes));
         }
     }
