@@ -26,8 +26,12 @@ use crate::worker::{Pending, Worker};
 /// Tries to change a word that others are changing.
 const TRIES: usize = 64;
 
-/// Workers' clocks may differ by so many milliseconds: a refresh that shortens by less is an older clock's.
+/// Workers' clocks may differ by so many milliseconds.
 pub(crate) const SKEW: u32 = 1000;
+
+/// A refresh that shortens by so many milliseconds or fewer is taken for that of a clock slightly behind. What shortens
+/// by more is meant so: a state's timeout of a second less, or a sysctl changed (tests/recorded: expiry-shortened).
+const BEHIND: u32 = 100;
 
 /// Why a packet needs no connection: its verdict's state and reason.
 type Aside = (CtState, Reason);
@@ -494,7 +498,7 @@ fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32) -> u32 {
         Timeout::Set(seconds) => {
             let new = tick.wrapping_add(seconds * 1000);
             let shorter_by = before.time.wrapping_sub(new);
-            if (1..=SKEW).contains(&shorter_by) { before.time } else { new }
+            if (1..=BEHIND).contains(&shorter_by) { before.time } else { new }
         }
         Timeout::Shorten { to, above } => {
             let (left, to) = (before.left(tick), to * 1000);

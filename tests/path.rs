@@ -351,15 +351,19 @@ fn lookups_change_nothing_and_sections_renew() {
 }
 
 #[test]
-fn an_older_clock_shortens_nothing() {
+fn a_clock_slightly_behind_shortens_nothing() {
     let table = table(1024);
     let [mut early, mut late] = [table.worker().unwrap(), table.worker().unwrap()];
     let packet = udp(CLIENT, SERVER, 5000, 53);
     pass(&mut late, 10_000, &packet);
-    pass(&mut early, 9_200, &packet);
+    pass(&mut early, 9_900, &packet);
     assert_eq!(shown(&table, 10_000)[0].timeout_ms, 30_000);
     pass(&mut late, 10_001, &packet);
     assert_eq!(shown(&table, 10_001)[0].timeout_ms, 30_000);
+    // But what is shorter by more is meant so.
+    table.set("udp_timeout", 29).unwrap();
+    pass(&mut late, 10_200, &packet);
+    assert_eq!(shown(&table, 10_200)[0].timeout_ms, 29_000);
 }
 
 #[test]
