@@ -67,6 +67,10 @@ forget-on-the-way: hint_given_on_the_way_in_is_not_forgotten
 begin-relaxed: hint_of_the_next_life_is_not_forgotten
 limit-plus-one: max_is_never_exceeded
 tuning-relaxed: a_new_version_comes_with_its_values
+ring-publish-relaxed: a_record_is_taken_whole_and_once two_producers_share_a_queue
+ring-take-relaxed: a_record_is_taken_whole_and_once
+changes-relaxed: who_tells_of_a_change_sees_it_made
+changes-take-relaxed: who_tells_of_a_change_sees_it_made
 '
 
 survivors=0 tried=0

@@ -90,6 +90,11 @@ pub struct Config {
     pub timestamp: bool,
     /// Room for the reply tuples of translated IPv6 connections (40 bytes a connection). IPv4 needs none.
     pub nat6: bool,
+    /// Events that each worker's queue holds (rounded up to a power of two), and the queue of calls without a worker: 0
+    /// (none are made) to 2^24. 192 bytes an event. See [`crate::Table::events`].
+    pub events: u32,
+    /// Timeout policies there may be: 0 to 255. See [`crate::Table::set_timeout_policy`].
+    pub timeout_policies: u32,
     /// Bytes of host area in each connection: 0 to 64, a multiple of 8.
     pub user_data: u32,
     /// Key of the hash; `None` draws one at random, as every table outside tests should.
@@ -111,6 +116,8 @@ impl Default for Config {
             acct: false,
             timestamp: false,
             nat6: false,
+            events: 0,
+            timeout_policies: 0,
             user_data: 0,
             hash_key: None,
             huge_pages: HugePages::default(),
@@ -143,6 +150,8 @@ impl Config {
             within("hashsize", self.hashsize.into(), least, 1 << 28)?;
         }
         within("workers", self.workers.into(), 1, 1024)?;
+        within("events", self.events.into(), 0, 1 << 24)?;
+        within("timeout_policies", self.timeout_policies.into(), 0, 255)?;
         within("user_data", self.user_data.into(), 0, 64)?;
         if !self.user_data.is_multiple_of(8) {
             return Err(ConfigError::UserDataNotMultipleOf8(self.user_data));

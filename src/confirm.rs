@@ -6,6 +6,7 @@
 //! dropped and `insert_failed` counts.
 
 use crate::conn::{Word, status};
+use crate::event::{EventKind, change};
 use crate::packet::{CtState, MAX_BURST, Verdict};
 use crate::proto::{Step, Timeout};
 use crate::reason::Reason;
@@ -44,18 +45,31 @@ impl Worker {
                 kept |= (keep >> i & 1) << slot;
             }
         }
-        if named == 0 {
+        let tells = self.tells();
+        if named == 0 && !(tells && keep != 0) {
             return 0;
         }
+        self.now = now;
         self.local.enter();
         let mut fates = [Fate::Untouched; MAX_BURST];
         let inserted = self.insert(now, kept, &mut fates);
         for slot in bits(named & !kept) {
             fates[slot] = Fate::Released;
         }
-        for verdict in verdicts.iter_mut() {
-            if let Some(slot) = self.pending_slot(verdict) {
+        let mut told = 0u64;
+        for (i, verdict) in verdicts.iter_mut().enumerate() {
+            let slot = self.pending_slot(verdict);
+            if let Some(slot) = slot {
                 self.rewrite(verdict, fates[slot]);
+            }
+            if tells && (keep >> i & 1 != 0) && !verdict.conn.is_none() {
+                match slot {
+                    Some(slot) if matches!(fates[slot], Fate::Inserted) && told >> slot & 1 == 0 => {
+                        told |= 1 << slot;
+                        self.tell_new(verdict.conn.index());
+                    }
+                    _ => self.tell_changed(verdict.conn),
+                }
             }
         }
         // Only now: while a slot holds its handle, verdicts can be told to be its own.
@@ -80,22 +94,32 @@ impl Worker {
             // The timeout begins to run.
             let mut word = Word::unpack(conn.word_acquire());
             word.time = tick.wrapping_add(word.time);
+            if self.tunables.nat_hooks != 0 {
+                word.set(status::SRC_NAT_DONE | status::DST_NAT_DONE);
+            }
             conn.set_private_word(word.pack());
             self.shared.sweep.begin(index, word.time, tick);
             if let Some(start) = &self.shared.side.start {
-                start[index as usize].store(now, Ordering::Relaxed);
+                let stamp = if self.tunables.timestamp != 0 { now.max(1) } else { 0 };
+                start[index as usize].store(stamp, Ordering::Relaxed);
             }
             indices[count] = index;
             count += 1;
         }
         let mut results = [Insert::Inserted; MAX_BURST];
         let mut expired = 0;
-        self.shared.table.insert_burst(
+        let (shared, seat, tells) = (&*self.shared, self.seat(), self.tells());
+        shared.table.insert_burst(
             &mut self.local,
             &indices[..count],
             tick,
             &mut results[..count],
-            &mut |_, _| expired += 1,
+            &mut |index, _| {
+                expired += 1;
+                if tells {
+                    shared.tell(seat, EventKind::Destroy, change::DESTROY, index, now);
+                }
+            },
         );
         for _ in 0..expired {
             self.count(Stat::Expired);
@@ -169,6 +193,9 @@ impl Worker {
             Fate::Inserted => {
                 verdict.unconfirmed = false;
                 verdict.status |= status::CONFIRMED;
+                if self.tunables.nat_hooks != 0 {
+                    verdict.status |= status::SRC_NAT_DONE | status::DST_NAT_DONE;
+                }
                 // A helper of the host may have set it meanwhile.
                 verdict.mark = self.shared.table.entry(verdict.conn.index()).mark();
                 verdict.pending = 0;

@@ -25,7 +25,7 @@ use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone};
 
 /// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi). Set at present: SEEN_REPLY, ASSURED,
-/// CONFIRMED, SRC_NAT, DST_NAT.
+/// CONFIRMED, SRC_NAT, DST_NAT; SRC_NAT_DONE and DST_NAT_DONE where the tunable `nat_hooks` is 1; DYING in events.
 pub mod status {
     /// Created by an expectation.
     pub const EXPECTED: u16 = 1;
@@ -151,6 +151,12 @@ impl Word {
 const TRANSLATED: u32 = 1 << 16;
 /// Accounting was on when the connection began.
 const COUNTED: u32 = 1 << 17;
+/// Changes that no event has told of yet: six bits, from the event bit 3 (REPLY) on.
+const CHANGES_SHIFT: u32 = 18;
+const CHANGES_FROM: u32 = 3;
+const CHANGES: u32 = 0x3f << CHANGES_SHIFT;
+/// The number of its timeout policy; 0: none.
+const POLICY_SHIFT: u32 = 24;
 
 /// Tries to get at a record that another worker is writing.
 const TRIES: usize = 64;
@@ -166,7 +172,7 @@ pub(crate) struct Conn {
     generation: AtomicU32,
     mark: AtomicU32,
     link: AtomicU32,
-    /// Reply zone (bits 0-15), `TRANSLATED`, `COUNTED`.
+    /// Reply zone (bits 0-15), `TRANSLATED`, `COUNTED`, `CHANGES`, the timeout policy (bits 24-31).
     extra: AtomicU32,
     /// Source of the original tuple. IPv4 takes the low half of the first word; where NAT changed the reply tuple, the
     /// high half holds the reply's source and the second word its ports. IPv6: in `Context::nat6`.
@@ -243,6 +249,38 @@ impl Conn {
     #[inline]
     pub fn counted(&self) -> bool {
         self.extra.load(Relaxed) & COUNTED != 0
+    }
+
+    /// The number of its timeout policy; 0: none.
+    #[inline]
+    pub fn policy(&self) -> u8 {
+        (self.extra.load(Relaxed) >> POLICY_SHIFT) as u8
+    }
+
+    /// Gives a private connection a timeout policy.
+    pub fn set_policy(&self, policy: u8) {
+        let rest = self.extra.load(Relaxed) & !(0xff << POLICY_SHIFT);
+        self.extra.store(rest | u32::from(policy) << POLICY_SHIFT, Relaxed);
+    }
+
+    /// Remembers changes (event bits 3 to 8) until an event tells of them.
+    #[cold]
+    pub fn note_changes(&self, changes: u16) {
+        let bits = u32::from(changes) >> CHANGES_FROM << CHANGES_SHIFT & CHANGES;
+        // Release: pairs with `take_changes`; who tells of a change sees it made.
+        self.extra.fetch_or(bits, order("changes-relaxed", Release));
+    }
+
+    /// The changes that no event has told of; from now on they have been.
+    #[inline]
+    pub fn take_changes(&self) -> u16 {
+        // A look first: there is hardly ever anything. (Relaxed: a change missed is taken by its own packet.)
+        if self.extra.load(Relaxed) & CHANGES == 0 {
+            return 0;
+        }
+        // Acquire: pairs with `note_changes`.
+        let taken = self.extra.fetch_and(!CHANGES, order("changes-take-relaxed", Acquire)) & CHANGES;
+        (taken >> CHANGES_SHIFT << CHANGES_FROM) as u16
     }
 
     /// Enters the record for writing: whoever got the version may load and store its words until `leave_record`. `None`:

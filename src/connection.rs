@@ -77,15 +77,25 @@ pub fn protocol_name(l4: u8) -> &'static str {
 /// As in the kernel's line: addresses (IPv6 uncompressed), then what the protocol has.
 impl fmt::Display for Tuple {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "src={} dst={}", Address(self.l3, &self.src), Address(self.l3, &self.dst))?;
-        match self.l4 {
+        let (src, dst) = (Address(self.l3, &self.src), Address(self.l3, &self.dst));
+        write!(f, "src={src} dst={dst}{}", Ports(self))
+    }
+}
+
+/// What a tuple has besides its addresses, each with a blank before it.
+pub(crate) struct Ports<'a>(pub &'a Tuple);
+
+impl fmt::Display for Ports<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tuple { sport, dport, .. } = *self.0;
+        match self.0.l4 {
             protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP => {
-                write!(f, " sport={} dport={}", self.sport, self.dport)
+                write!(f, " sport={sport} dport={dport}")
             }
             protocol::ICMP | protocol::ICMPV6 => {
-                write!(f, " type={} code={} id={}", self.dport >> 8, self.dport & 0xff, self.sport)
+                write!(f, " type={} code={} id={sport}", dport >> 8, dport & 0xff)
             }
-            protocol::GRE => write!(f, " srckey={:#x} dstkey={:#x}", self.sport, self.dport),
+            protocol::GRE => write!(f, " srckey={sport:#x} dstkey={dport:#x}"),
             _ => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::{Config, ConfigError};
 use crate::conn::{Conn, Word};
 use crate::connection::Connection;
+use crate::event::{EventKind, change};
 use crate::packet::Handle;
 use crate::shared::Shared;
 use crate::stats::{Stat, Stats, Usage};
@@ -100,10 +101,23 @@ impl Table {
     fn delete_with(&self, local: &mut Local<Conn>, index: u32, generation: u32) -> bool {
         let deleted = self.shared.table.delete(local, index, generation);
         if deleted {
+            self.tell_destroyed(index);
             self.shared.limit.give(1);
             self.shared.control_block().add_shared(Stat::Deleted, 1);
         }
         deleted
+    }
+
+    fn tell_destroyed(&self, index: u32) {
+        let shared = &*self.shared;
+        if shared.events.is_some() && shared.tuning.read().events != 0 {
+            let queue = shared.config.workers as usize;
+            shared.tell(queue, EventKind::Destroy, change::DESTROY, index, shared.now());
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Ends every connection that is in the table when the call begins and is still there when it comes by. Those

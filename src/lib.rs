@@ -19,15 +19,16 @@
 //! | layer | files | what |
 //! |---|---|---|
 //! | L0 | `sync` `memory` `net` `reason` | atomics or loom's; reserved memory; reason codes |
-//! | L1 | `wire` `table` | bytes to header fields; the concurrent table, which knows no packets |
+//! | L1 | `wire` `table` `ring` | bytes to header fields; the concurrent table, which knows no packets; bounded queues |
 //! | L2 | `tuple` `hash` `timeout` `proto` | what identifies a connection; tunables; the trackers, pure functions |
-//! | L3 | `config` `packet` `conn` `connection` | what goes in and comes out; a connection's two cache lines; its text |
-//! | L4 | `shared` `worker` `track` `confirm` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` | the path of a packet, and what is done beside it |
+//! | L3 | `config` `packet` `conn` `connection` `event` | what goes in and comes out; a connection's two cache lines; its text |
+//! | L4 | `shared` `worker` `track` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` | the path of a packet, and what is done beside it |
 #![deny(missing_docs)]
 
 pub mod config;
 pub mod conn;
 pub mod connection;
+pub mod event;
 pub mod net;
 pub mod packet;
 pub mod proto;
@@ -44,7 +45,10 @@ mod limit;
 mod memory;
 #[cfg(all(test, conntab_loom))]
 mod models;
+mod notify;
+mod policy;
 mod reap;
+mod ring;
 mod scratch;
 mod section;
 mod shared;
@@ -59,7 +63,10 @@ mod worker;
 pub use config::Config;
 pub use connection::Connection;
 pub use control::{Dump, Table};
+pub use event::{Event, EventKind};
+pub use notify::Events;
 pub use packet::{CtState, Handle, MAX_BURST, Packet, Verdict};
+pub use policy::PolicyError;
 pub use reap::Reaped;
 pub use reason::Reason;
 pub use section::{Section, View};

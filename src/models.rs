@@ -6,9 +6,11 @@ use std::sync::Arc;
 use loom::thread;
 
 use crate::conn::Conn;
+use crate::event::change;
 use crate::limit::{Limit, Permits};
 use crate::memory::Options;
 use crate::reap::Sweep;
+use crate::ring::Rings;
 use crate::shared::Tuning;
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::word::{DEAD, LIVE, READY, UNCONF};
@@ -153,5 +155,63 @@ fn a_new_version_comes_with_its_values() {
             assert_eq!(tuning.value("udp_timeout"), 99);
         }
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_record_is_taken_whole_and_once() {
+    model(|| {
+        let rings = Arc::new(Rings::<2>::new(1, 2, Options::default()).unwrap());
+        let others = rings.clone();
+        let producer = thread::spawn(move || (1..=3u64).filter(|n| others.push(0, &[*n, *n])).count());
+        let take = |rings: &Rings<2>| {
+            let [a, b] = rings.pop(0)?;
+            assert!(a == b && (1..=3).contains(&a), "a record in pieces: {a} {b}");
+            Some(a)
+        };
+        let mut taken: Vec<u64> = (0..2).filter_map(|_| take(&rings)).collect();
+        let pushed = producer.join().unwrap();
+        taken.extend(std::iter::from_fn(|| take(&rings)));
+        assert!(taken.windows(2).all(|w| w[0] < w[1]), "out of order or twice: {taken:?}");
+        assert_eq!(taken.len(), pushed, "each that went in comes out");
+    });
+}
+
+#[test]
+fn two_producers_share_a_queue() {
+    model(|| {
+        let rings = Arc::new(Rings::<2>::new(1, 2, Options::default()).unwrap());
+        let push = |n: u64| {
+            let rings = rings.clone();
+            thread::spawn(move || assert!(rings.push(0, &[n, n]), "there is room for two"))
+        };
+        let (one, two) = (push(1), push(2));
+        let mut taken: Vec<_> = rings.pop(0).into_iter().collect();
+        one.join().unwrap();
+        two.join().unwrap();
+        taken.extend(std::iter::from_fn(|| rings.pop(0)));
+        taken.sort_unstable();
+        assert_eq!(taken, [[1, 1], [2, 2]]);
+    });
+}
+
+/// A worker makes a change and notes it, another one tells of it.
+#[test]
+fn who_tells_of_a_change_sees_it_made() {
+    model(|| {
+        let conn = Arc::new(Conn::default());
+        let other = conn.clone();
+        let thread = thread::spawn(move || {
+            other.swap_word(0, 7 << 24).unwrap();
+            other.note_changes(change::REPLY);
+            other.take_changes()
+        });
+        let taken = conn.take_changes();
+        if taken != 0 {
+            assert_eq!(conn.word_acquire(), 7 << 24);
+        }
+        let theirs = thread.join().unwrap();
+        assert_eq!(taken | theirs, change::REPLY, "told");
+        assert_eq!(taken & theirs, 0, "once");
     });
 }

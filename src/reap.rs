@@ -187,6 +187,8 @@ impl Worker {
     /// those that did. Bounded work; may free a little memory; never blocks.
     pub fn reap(&mut self, now: u64, budget: u32) -> Reaped {
         let mut reaped = Reaped::default();
+        self.now = now;
+        self.take_over_tunables();
         let tick = now as u32;
         let entries = self.shared.table.entries();
         // The last piece is short; positions count whole pieces so that no two sweepers meet.
@@ -230,6 +232,7 @@ impl Worker {
     pub(crate) fn expire(&mut self, index: u32, word: u64) -> bool {
         let killed = self.shared.table.kill(&mut self.local, index, word);
         if killed {
+            self.tell_destroyed(index);
             self.count(Stat::Expired);
             self.permits.regain(&self.shared.limit);
         }

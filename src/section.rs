@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::conn::{Conn, Word, status};
 use crate::connection::Connection;
+use crate::event::change;
 use crate::packet::{Handle, MAX_BURST};
 use crate::shared::Shared;
 use crate::sync::AtomicU64;
@@ -163,7 +164,13 @@ impl<'s> View<'s> {
 
     /// Sets its mark. Verdicts of later packets carry it.
     pub fn set_mark(&self, mark: u32) {
-        self.conn().set_mark(mark);
+        let conn = self.conn();
+        if conn.mark() != mark {
+            conn.set_mark(mark);
+            if self.shared.events.is_some() {
+                conn.note_changes(change::MARK);
+            }
+        }
     }
 
     /// The host area: `Config::user_data` / 8 words, 0 when the connection begins, the host's alone. Atomic because

@@ -8,7 +8,9 @@ use crate::connection::{Connection, Counters, Tracked};
 use crate::hash::TupleHash;
 use crate::limit::Limit;
 use crate::memory::{Array, Huge, NoMemory, Options, Zeroed};
+use crate::notify::Queues;
 use crate::packet::Handle;
+use crate::policy::Policies;
 use crate::proto::{gre, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
@@ -56,7 +58,7 @@ impl Account {
 /// Arrays beside the slab, indexed like it, reserved only where the configuration asks for them.
 pub(crate) struct Side {
     pub acct: Option<Array<Account>>,
-    /// Milliseconds at which a connection was confirmed.
+    /// Milliseconds at which a connection was confirmed; 0: not remembered.
     pub start: Option<Array<AtomicU64>>,
     /// Host areas: `user_words` each.
     pub user: Option<Array<AtomicU64>>,
@@ -70,6 +72,8 @@ pub(crate) struct Seat {
     pub taken: AtomicU32,
     /// Permits its worker keeps.
     pub kept: AtomicU32,
+    /// The time its worker was told last.
+    pub now: AtomicU64,
 }
 
 /// Tunables that may change while packets flow. Workers keep a copy and look once a burst whether it is current.
@@ -111,8 +115,13 @@ impl Tuning {
     pub fn set(&self, name: &str, value: u32) -> Result<(), ConfigError> {
         self.read().set(name, value)?;
         self.values[Tunables::place(name)?].store(value, Ordering::Relaxed);
-        self.version.fetch_add(1, order("tuning-relaxed", Ordering::Release));
+        self.changed();
         Ok(())
+    }
+
+    /// Makes workers look: what was stored before this is what they will see.
+    pub fn changed(&self) {
+        self.version.fetch_add(1, order("tuning-relaxed", Ordering::Release));
     }
 }
 
@@ -122,6 +131,8 @@ pub(crate) struct Shared {
     pub side: Side,
     pub limit: Limit,
     pub tuning: Tuning,
+    pub policies: Policies,
+    pub events: Option<Queues>,
     pub sweep: Sweep,
     /// One for each worker and, last, one for calls without a worker.
     pub blocks: Array<Block>,
@@ -164,6 +175,10 @@ impl Config {
         let mut bytes = table::Table::<Conn>::memory(&geometry, options).ok_or(OUT_OF_RANGE)?;
         bytes += Array::<AtomicU32>::bytes(entries, options);
         bytes += Array::<AtomicU32>::bytes(Tunables::NAMES.len(), options);
+        bytes += Policies::bytes(self.timeout_policies, options);
+        if self.events != 0 {
+            bytes += Queues::bytes(self.workers as usize + 1, self.events, options);
+        }
         bytes += Array::<Block>::bytes(self.workers as usize + 1, options);
         bytes += Array::<Seat>::bytes(self.workers as usize, options);
         if self.acct {
@@ -215,11 +230,15 @@ impl Shared {
             user: (user_words != 0).then(|| Array::new(entries * user_words, options)).transpose()?,
             user_words,
         };
+        let queues = config.workers as usize + 1;
+        let events = (config.events != 0).then(|| Queues::new(queues, config.events, options)).transpose()?;
         Ok(Arc::new(Self {
             table: table::Table::new(geometry, context, options)?,
             side,
             limit: Limit::new(config.max, config.workers),
             tuning: Tuning::new(&config.tunables, options)?,
+            policies: Policies::new(config.timeout_policies, options)?,
+            events,
             sweep: Sweep::new(entries, options)?,
             blocks: Array::new(config.workers as usize + 1, options)?,
             seats: Array::new(config.workers as usize, options)?,
@@ -230,6 +249,11 @@ impl Shared {
     /// The counters of calls without a worker.
     pub fn control_block(&self) -> &Block {
         &self.blocks[self.config.workers as usize]
+    }
+
+    /// The latest time that any worker was told.
+    pub fn now(&self) -> u64 {
+        self.seats.iter().map(|seat| seat.now.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     /// Connections there are, unconfirmed ones included.
@@ -271,12 +295,6 @@ impl Shared {
         };
         let timeout_ms = if confirmed { word.left(now as u32).max(0) as u32 } else { word.time };
         let confirmed_bit = if confirmed { crate::conn::status::CONFIRMED } else { 0 };
-        let start = self
-            .side
-            .start
-            .as_ref()
-            .filter(|_| confirmed)
-            .map(|all| all[index as usize].load(Ordering::Relaxed));
         Connection {
             handle: Handle::new(index, self.table.generation(index)),
             original: Tuple::from_key(&original),
@@ -288,7 +306,7 @@ impl Shared {
             timeout_ms,
             mark: conn.mark(),
             counters: self.account(index).filter(|_| conn.counted()).map(Account::read),
-            delta_time: start.map(|start| now.saturating_sub(start) / 1000),
+            delta_time: if confirmed { self.lived(index, now) } else { None },
         }
     }
 }

@@ -62,6 +62,8 @@ counters! {
     not_confirmed, NotConfirmed;
     /// Packets dropped because all freed entries wait for a worker that stands still.
     reclaim_stalled, ReclaimStalled;
+    /// Events lost because their queue was full.
+    events_lost, EventsLost;
     /// Sweeps by the reaper that took longer than a day.
     late_sweep, LateSweep;
 }

@@ -77,6 +77,13 @@ tunables! {
     generic_timeout = 600, MAX_TIMEOUT;
     /// 1: verify transport checksums at the PREROUTING hook.
     checksum = 1, 1;
-    /// 1: count packets and bytes (takes effect only if `Config::acct` reserved room for them).
+    /// 1: count packets and bytes of connections that begin from now on (if `Config::acct` reserved room for them).
     acct = 1, 1;
+    /// 1: remember when a connection began, of those that begin from now on (if `Config::timestamp` reserved room).
+    timestamp = 1, 1;
+    /// 0: no events. 1, 2: events (if `Config::events` reserved queues). The kernel's 2 also wants a listener.
+    events = 2, 2;
+    /// 1: the host has NAT hooks, so every new connection gets a NAT binding, be it a null binding: status SRC_NAT_DONE and
+    /// DST_NAT_DONE once confirmed. (In the kernel it is the presence of NAT chains, not a sysctl.)
+    nat_hooks = 0, 1;
 }

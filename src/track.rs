@@ -11,6 +11,7 @@
 //! exist before the request has left, and a spoofed request must not turn an outsider's packet into ESTABLISHED.
 
 use crate::conn::{Record, Word, status};
+use crate::event::change;
 use crate::memory::prefetch;
 use crate::packet::{CtState, Handle, Hook, MAX_BURST, Packet, Verdict, packet_flag};
 use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, tcp, udp};
@@ -52,7 +53,7 @@ impl Worker {
     /// Connections that the burst opens are unconfirmed: [`Worker::confirm`] puts them into the table, and the next
     /// `track` lets go what was not confirmed. No allocation, no system call, no waiting; the work is bounded.
     pub fn track(&mut self, now: u64, packets: &[Packet<'_>], verdicts: &mut [Verdict]) -> usize {
-        self.begin();
+        self.begin(now);
         let mut scratch = self.scratch.take().unwrap_or_default();
         let n = packets.len().min(verdicts.len()).min(MAX_BURST);
         let mut lanes = 0;
@@ -249,10 +250,10 @@ impl Worker {
         let before = Word::unpack(conn.word_acquire());
         let (replied, assured) = (before.has(status::SEEN_REPLY), before.has(status::ASSURED));
         let private = slot.is_some();
-        let t = &self.tunables;
+        let t = self.tunables_of(conn);
         // Written in place by the trackers.
         let mut step = Step::refresh(0);
-        let word = match &lane.headers.l4 {
+        let mut word = match &lane.headers.l4 {
             L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick, &mut step),
             other => {
                 step = match other {
@@ -276,6 +277,10 @@ impl Worker {
                 return true;
             }
             Outcome::Reopen => return false,
+        }
+        if step.destroy && dir == Direction::Reply {
+            // The packet is a reply; the connection, which is told of as destroyed, has seen none.
+            word.set(status::SEEN_REPLY);
         }
         let state = match dir {
             Direction::Original if replied => CtState::Established,
@@ -320,7 +325,7 @@ impl Worker {
             }
             let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
             let seen = tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
-            *step = tcp::step(&mut record, state, dir, seen, segment, &self.tunables);
+            *step = tcp::step(&mut record, state, dir, seen, segment, self.tunables_of(conn));
             conn.store_record(&record.pack());
             // The word changes with the record, before anybody can read the record as settled. Where the connection
             // has died meanwhile there is nothing to change: the packet came just before its end.
@@ -356,7 +361,7 @@ impl Worker {
             }
             let mut after = before;
             if matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
-                if dir == Direction::Reply {
+                if dir == Direction::Reply && !step.destroy {
                     after.set(status::SEEN_REPLY);
                 }
                 if step.assure {
@@ -378,6 +383,10 @@ impl Worker {
                 Ok(()) => {
                     if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
                         self.shared.sweep.shorten(index, after.time, tick);
+                    }
+                    let changes = changes(before, after);
+                    if changes != 0 && self.tells() {
+                        conn.note_changes(changes);
                     }
                     return after;
                 }
@@ -482,6 +491,15 @@ pub(crate) fn direction(hit: Hit, key: &Key) -> Direction {
     // A connection to itself has one key for both: its further packets are replies, as in the kernel.
     let itself = key.src == key.dst && key.inverse(key.zone()) == *key;
     if hit.dir == 0 && !itself { Direction::Original } else { Direction::Reply }
+}
+
+/// What an event has to tell.
+#[inline]
+fn changes(before: Word, after: Word) -> u16 {
+    let bit = |status: u16, change: u16| if after.has(status) && !before.has(status) { change } else { 0 };
+    bit(status::SEEN_REPLY, change::REPLY)
+        | bit(status::ASSURED, change::ASSURED)
+        | if after.state != before.state { change::PROTOINFO } else { 0 }
 }
 
 /// What the word's time becomes. While unconfirmed it is the timeout itself; it becomes a tick at `confirm`.

@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::conn::{Conn, Word, status};
 use crate::limit::Permits;
 use crate::packet::{Handle, MAX_BURST, Verdict};
+use crate::proto::{Step, tcp};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::stats::{Block, Stat};
@@ -36,6 +37,10 @@ pub struct Worker {
     pub(crate) permits: Permits,
     pub(crate) tunables: Tunables,
     pub(crate) tuning: u32,
+    /// What holds for the connections of each timeout policy.
+    pub(crate) policies: Box<[Option<Tunables>]>,
+    /// The time it was told last.
+    pub(crate) now: u64,
     pub(crate) pending: [Pending; MAX_BURST],
     /// How many of `pending` the last `track` used.
     pub(crate) pendings: usize,
@@ -103,11 +108,16 @@ impl Worker {
         };
         let seat = Taken { shared: Arc::clone(shared), number };
         let tuning = shared.tuning.version();
+        let tunables = shared.tuning.read();
+        let mut policies = vec![None; shared.config.timeout_policies as usize].into_boxed_slice();
+        shared.policies.read(&tunables, &mut policies);
         Ok(Self {
             local: shared.table.local(number as u32)?,
             permits: Permits::default(),
-            tunables: shared.tuning.read(),
+            tunables,
             tuning,
+            policies,
+            now: 0,
             pending: [Pending::default(); MAX_BURST],
             pendings: 0,
             scratch: Some(Box::default()),
@@ -121,25 +131,53 @@ impl Worker {
         &self.shared.blocks[self.seat.number]
     }
 
+    /// Its number among the workers.
+    #[inline]
+    pub(crate) fn seat(&self) -> usize {
+        self.seat.number
+    }
+
+    /// What holds for this connection: its timeout policy, or the tunables.
+    #[inline]
+    pub(crate) fn tunables_of(&self, conn: &Conn) -> &Tunables {
+        match conn.policy() {
+            0 => &self.tunables,
+            number => {
+                let policy = self.policies.get(usize::from(number) - 1).and_then(Option::as_ref);
+                policy.unwrap_or(&self.tunables)
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn count(&self, stat: Stat) {
         self.block().add(stat, 1);
     }
 
     /// Starts a burst: leftovers of the last one are let go, changed tunables taken over, freed entries held back.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self, now: u64) {
+        self.now = now;
         self.release_pending();
         self.local.enter();
+        self.take_over_tunables();
+    }
+
+    /// Takes over tunables and policies that were changed since the last look.
+    #[inline]
+    pub(crate) fn take_over_tunables(&mut self) {
         let version = self.shared.tuning.version();
         if version != self.tuning {
             self.tuning = version;
             self.tunables = self.shared.tuning.read();
+            self.shared.policies.read(&self.tunables, &mut self.policies);
         }
     }
 
-    /// Lets others see how many permits are kept.
+    /// Lets others see how many permits are kept, and what time it is.
     pub(crate) fn publish(&self) {
-        self.shared.seats[self.seat.number].kept.store(self.permits.kept(), Ordering::Relaxed);
+        let seat = &self.shared.seats[self.seat.number];
+        seat.kept.store(self.permits.kept(), Ordering::Relaxed);
+        seat.now.store(self.now, Ordering::Relaxed);
     }
 
     pub(crate) fn release_pending(&mut self) {
@@ -228,11 +266,55 @@ impl Worker {
         }
     }
 
+    /// Tells that the host has reset a TCP connection itself (a rule that rejects with a RST): its state becomes CLOSE, its
+    /// time that of CLOSE, and an event tells of it at once, as in the kernel. `false`: there is no such connection in the
+    /// table (any more), or it is not TCP.
+    pub fn set_closing(&mut self, now: u64, conn: Handle) -> bool {
+        let idle = !self.local.is_entered();
+        self.now = now;
+        self.local.enter();
+        self.take_over_tunables();
+        let closed = self.close(now as u32, conn);
+        if closed && self.tells() {
+            self.tell_changed(conn);
+        }
+        if idle {
+            self.local.leave();
+        }
+        closed
+    }
+
+    fn close(&self, tick: u32, conn: Handle) -> bool {
+        let index = conn.index();
+        let table = &self.shared.table;
+        if table.get(&self.local, index, conn.generation()).is_none() {
+            return false;
+        }
+        let entry = table.entry(index);
+        if entry.key_of(table.context(), index, Direction::Original).l4() != protocol::TCP {
+            return false;
+        }
+        // Inside the record, so that no packet under judgement writes its own state over it. If others keep us out, one may.
+        let version = entry.enter_record();
+        let to = tcp::State::Close;
+        let step = Step::accept(to as u8, to.timeout(self.tunables_of(entry)));
+        if Word::unpack(entry.word_acquire()).state != step.state {
+            self.commit(index, &step, Direction::Original, false, tick, false);
+        }
+        if let Some(version) = version {
+            entry.leave_record(version);
+        }
+        true
+    }
+
     /// Ends a connection. `false`: there is none of that handle (any more), or it is not confirmed yet.
     pub fn delete(&mut self, conn: Handle) -> bool {
         let idle = !self.local.is_entered();
         self.local.enter();
         let deleted = self.shared.table.delete(&mut self.local, conn.index(), conn.generation());
+        if deleted {
+            self.tell_destroyed(conn.index());
+        }
         if idle {
             self.local.leave();
         }
@@ -250,6 +332,7 @@ impl Worker {
         if is_live(self.shared.table.entry(index).word_acquire())
             && self.shared.table.delete(&mut self.local, index, generation)
         {
+            self.tell_destroyed(index);
             self.count(Stat::Deleted);
             self.permits.regain(&self.shared.limit);
         }

@@ -51,8 +51,8 @@ fn tunables() -> String {
     let list = described(&text, |line| line.split_once(" = ").map(|(name, _)| name));
     let defaults = Tunables::default();
     let mut page = String::from(
-        "# Tunables\n\nThe kernel's sysctl names without `nf_conntrack_`, and its defaults, `acct` apart (there 0; here 1, but counting also \
-         needs room: `Config::acct`); timeouts in seconds. All may be changed while packets flow: \
+        "# Tunables\n\nThe kernel's sysctl names without `nf_conntrack_`, and its defaults; timeouts in seconds. Only `acct` and \
+         `timestamp` are 0 there: here they also need room (`Config::acct`, `Config::timestamp`). All may be changed while packets flow: \
          in Rust by `Table::set`, in the command by `--set name=value`.\n\n\
          | name | default | most | meaning |\n|---|---|---|---|\n",
     );

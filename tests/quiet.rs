@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::*;
-use conntab::{CtState, Packet, Verdict, Worker};
+use conntab::{Config, CtState, Packet, Table, Verdict, Worker};
 
 struct Counting;
 
@@ -73,16 +73,20 @@ fn main() {
     let bytes = packets();
     let packets: Vec<Packet<'_>> = bytes.iter().map(|bytes| Packet::new(bytes)).collect();
     // Room for fewer flows than there are: eviction, and refusals when freed entries run out, are on the path too.
-    let table = table(512);
+    let table = Table::new(Config { events: 1 << 12, timeout_policies: 1, ..config(512) }).expect("a table");
     let mut worker = table.worker().expect("a worker");
     bursts(&mut worker, &packets, 0, 1);
     worker.reap(0, u32::MAX);
 
-    let (mut opened, mut calls) = (0, 0);
+    table.events().for_each(drop);
+    let (mut opened, mut calls, mut told) = (0, 0, [0; 3]);
     for round in 1..60 {
         let before = CALLS.load(Ordering::Relaxed);
         opened += bursts(&mut worker, &packets, round * 20_000, 1);
         calls += CALLS.load(Ordering::Relaxed) - before;
+        for event in table.events() {
+            told[event.kind as usize] += 1;
+        }
         // Reclamation may allocate and free; it is not on the path. Here it often comes late.
         if round % 6 == 0 {
             worker.reap(round * 20_000, 256);
@@ -92,6 +96,11 @@ fn main() {
     assert!(opened > 10_000 && stats.reclaim_stalled > 100, "{opened} {stats:?}");
     assert!(stats.early_drop > 100 && stats.expired > 30 && stats.deleted > 50, "{stats:?}");
     assert_eq!(calls, 0, "allocations and frees on the packet path");
+    let [new, update, destroy] = told;
+    assert!(
+        stats.events_lost == 0 && new == opened && update > 1000 && destroy + 512 > new,
+        "{told:?} {opened}"
+    );
     let before = CALLS.load(Ordering::Relaxed);
     drop(std::hint::black_box(Box::new(1)));
     assert_eq!(CALLS.load(Ordering::Relaxed) - before, 2, "the counter counts");

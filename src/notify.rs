@@ -1,0 +1,204 @@
+//! L4: events on their way from the packet path to the host.
+//!
+//! A change is noted in the connection when it happens, and told when a packet of that connection is let through
+//! ([`Worker::confirm`]), as in the kernel: what happened between is one UPDATE, and of a connection whose packets are
+//! all dropped nothing is told. Destroyed is told at once. Each worker has a queue of its own, calls without a worker share
+//! one; a full queue loses the event and counts it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::conn::{Word, status};
+use crate::connection::{Connection, Counters, Tracked};
+use crate::control::Table;
+use crate::event::{Event, EventKind, change};
+use crate::packet::Handle;
+use crate::proto::{gre, tcp};
+use crate::ring::Rings;
+use crate::shared::Shared;
+use crate::stats::Stat;
+use crate::sync::Ordering::Relaxed;
+use crate::tuple::{Direction, Key, Tuple, protocol};
+use crate::worker::Worker;
+
+/// An event in its queue: three cache lines with the slot's turn.
+pub(crate) const WORDS: usize = 23;
+
+/// The queues: one for each worker and, last, one for calls without a worker.
+pub(crate) type Queues = Rings<WORDS>;
+
+/// Set in the third word: counters follow, a start time follows.
+const COUNTED: u64 = 1 << 56;
+const STAMPED: u64 = 1 << 57;
+
+impl Shared {
+    /// Tells of an event. The caller keeps the connection from being freed. `ring` is the caller's own queue.
+    pub fn tell(&self, ring: usize, kind: EventKind, changes: u16, index: u32, now: u64) {
+        let Some(queues) = &self.events else { return };
+        let conn = self.table.entry(index);
+        let word = conn.word_acquire();
+        let [original, reply] =
+            [Direction::Original, Direction::Reply].map(|dir| conn.key_of(self.table.context(), index, dir));
+        let ended = kind == EventKind::Destroy;
+        let mut flags = 0;
+        let mut record = [0; WORDS];
+        record[0] = now;
+        record[1] = Handle::new(index, self.table.generation(index)).to_u64();
+        record[3] = word;
+        record[4..9].copy_from_slice(&words_of(&original));
+        record[9..14].copy_from_slice(&words_of(&reply));
+        if original.l4() == protocol::GRE {
+            record[14] = conn.load_record()[0];
+        }
+        if ended && let Some(lived) = self.lived(index, now) {
+            record[15] = lived;
+            flags |= STAMPED;
+        }
+        if ended && let Some(account) = self.account(index).filter(|_| conn.counted()) {
+            let [there, back] = account.read();
+            record[16..20].copy_from_slice(&[there.packets, there.bytes, back.packets, back.bytes]);
+            flags |= COUNTED;
+        }
+        record[2] = u64::from(conn.mark()) | u64::from(changes) << 32 | (kind as u64) << 48 | flags;
+        if !queues.push(ring, &record) {
+            self.blocks[ring].add_shared(Stat::EventsLost, 1);
+        }
+    }
+}
+
+fn words_of(key: &Key) -> [u64; 5] {
+    [key.src[0], key.src[1], key.dst[0], key.dst[1], key.meta]
+}
+
+fn key_of(words: &[u64]) -> Key {
+    Key { src: [words[0], words[1]], dst: [words[2], words[3]], meta: words[4] }
+}
+
+/// What `tell` wrote.
+fn read(record: &[u64; WORDS]) -> Event {
+    let word = Word::unpack(record[3]);
+    let kind = match (record[2] >> 48) as u8 {
+        0 => EventKind::New,
+        1 => EventKind::Update,
+        _ => EventKind::Destroy,
+    };
+    let (original, reply) = (key_of(&record[4..9]), key_of(&record[9..14]));
+    let tracked = match original.l4() {
+        protocol::TCP => Tracked::Tcp(tcp::State::from_u8(word.state).unwrap_or_default(), None),
+        protocol::GRE => {
+            let gre::Record { timeout, stream_timeout } =
+                gre::Record::unpack(&[record[14], 0, 0, 0, 0, 0, 0]);
+            Tracked::Gre(timeout, stream_timeout)
+        }
+        _ => Tracked::None,
+    };
+    let counters = |at: usize| Counters { packets: record[at], bytes: record[at + 1] };
+    let dying = if kind == EventKind::Destroy { status::DYING } else { 0 };
+    Event {
+        kind,
+        changes: (record[2] >> 32) as u16,
+        at: record[0],
+        connection: Connection {
+            handle: Handle::from_u64(record[1]),
+            original: Tuple::from_key(&original),
+            reply: Tuple::from_key(&reply),
+            zone_orig: original.zone(),
+            zone_reply: reply.zone(),
+            status: word.status() | status::CONFIRMED | dying,
+            tracked,
+            timeout_ms: word.left(record[0] as u32).max(0) as u32,
+            mark: record[2] as u32,
+            counters: (record[2] & COUNTED != 0).then(|| [counters(16), counters(18)]),
+            delta_time: (record[2] & STAMPED != 0).then_some(record[15]),
+        },
+    }
+}
+
+impl Worker {
+    /// Whether anybody is told of events.
+    #[inline]
+    pub(crate) fn tells(&self) -> bool {
+        self.shared.events.is_some() && self.tunables.events != 0
+    }
+
+    /// Connection `index` has left the table. To be called while the worker is still entered.
+    #[inline]
+    pub(crate) fn tell_destroyed(&self, index: u32) {
+        if self.tells() {
+            self.shared.tell(self.seat(), EventKind::Destroy, change::DESTROY, index, self.now);
+        }
+    }
+
+    /// A packet of this connection is let through: what has changed is told, if it is in the table still.
+    #[inline]
+    pub(crate) fn tell_changed(&self, conn: Handle) {
+        if self.shared.table.get(&self.local, conn.index(), conn.generation()).is_none() {
+            return;
+        }
+        let changes = self.shared.table.entry(conn.index()).take_changes();
+        if changes != 0 {
+            self.shared.tell(self.seat(), EventKind::Update, changes, conn.index(), self.now);
+        }
+    }
+
+    /// Connection `index` has entered the table.
+    pub(crate) fn tell_new(&self, index: u32) {
+        let conn = self.shared.table.entry(index);
+        // A protocol with states has left NONE.
+        let state = if Word::unpack(conn.word_acquire()).state != 0 { change::PROTOINFO } else { 0 };
+        let changes = change::NEW | state | conn.take_changes();
+        self.shared.tell(self.seat(), EventKind::New, changes, index, self.now);
+    }
+}
+
+impl Table {
+    /// Takes the events that are waiting, queue by queue; within a queue, hence of what one worker did, in order. (To
+    /// bring those of several workers in order, sort by [`Event::at`].) There are none unless [`crate::Config::events`]
+    /// reserved queues. Any thread may call this at any time; several share the events among them.
+    pub fn events(&self) -> Events {
+        let shared = Arc::clone(self.shared());
+        let left = shared.events.as_ref().map_or(0, |queues| queues.len());
+        Events { shared, ring: 0, left }
+    }
+}
+
+/// The iterator of [`Table::events`]. It ends when each queue was found empty, or its length of events was taken from it:
+/// so it does end, however fast new ones come.
+pub struct Events {
+    shared: Arc<Shared>,
+    ring: usize,
+    left: u64,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("queue", &self.ring).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        let queues = self.shared.events.as_ref()?;
+        while self.ring < queues.rings() {
+            if self.left > 0
+                && let Some(record) = queues.pop(self.ring)
+            {
+                self.left -= 1;
+                return Some(read(&record));
+            }
+            self.ring += 1;
+            self.left = queues.len();
+        }
+        None
+    }
+}
+
+impl Shared {
+    /// Seconds since a connection was confirmed, where that is remembered.
+    pub fn lived(&self, index: u32, now: u64) -> Option<u64> {
+        let start = self.side.start.as_ref()?[index as usize].load(Relaxed);
+        (start != 0).then(|| now.saturating_sub(start) / 1000)
+    }
+}

@@ -1,0 +1,232 @@
+//! What a host is told of connections: NEW, UPDATE, DESTROY, with the kernel's meaning.
+
+mod common;
+
+use common::{tcp, udp};
+use conntab::conn::status;
+use conntab::connection::Tracked;
+use conntab::event::{Event, EventKind, change};
+use conntab::proto::tcp::State;
+use conntab::{Config, CtState, Packet, Table, Verdict, Worker};
+
+fn make(events: u32) -> (Table, Worker) {
+    let config =
+        Config { max: 1024, acct: true, timestamp: true, events, prefault: false, ..Config::default() };
+    let table = Table::new(config).expect("a table");
+    let worker = table.worker().expect("a worker");
+    (table, worker)
+}
+
+const C: ([u8; 4], u16) = (common::CLIENT, 1000);
+const S: ([u8; 4], u16) = (common::SERVER, 80);
+
+/// Judges a packet; `leaves`: the rules let it through.
+fn play(worker: &mut Worker, now: u64, bytes: &[u8], leaves: bool) -> Verdict {
+    let packet = Packet::new(bytes).with_flags(conntab::packet::packet_flag::CHECKSUM_OK);
+    let mut verdict = [Verdict::default()];
+    worker.track(now, &[packet], &mut verdict);
+    worker.confirm(now, &mut verdict, leaves.into());
+    verdict[0]
+}
+
+fn all(table: &Table) -> Vec<Event> {
+    table.events().collect()
+}
+
+/// Kind, changes, status.
+fn brief(events: &[Event]) -> Vec<(EventKind, u16, u16)> {
+    events.iter().map(|e| (e.kind, e.changes, e.connection.status)).collect()
+}
+
+#[test]
+fn the_life_of_a_connection() {
+    let (table, mut worker) = make(64);
+    let steps = [
+        (tcp(C, S, common::SYN, 100, 0, 0), "NEW"),
+        (tcp(S, C, common::SYN_ACK, 500, 101, 0), "UPDATE"),
+        (tcp(C, S, common::ACK, 101, 501, 0), "UPDATE"),
+        (tcp(C, S, common::ACK, 101, 501, 10), ""),
+        (tcp(C, S, common::FIN_ACK, 111, 501, 0), "UPDATE"),
+    ];
+    let mut told = Vec::new();
+    for (n, (bytes, expected)) in steps.iter().enumerate() {
+        play(&mut worker, 1000 + n as u64 * 1000, bytes, true);
+        let events = all(&table);
+        assert_eq!(events.len(), usize::from(!expected.is_empty()), "step {n}: {events:?}");
+        told.extend(events);
+    }
+    use change::{ASSURED, NEW, PROTOINFO, REPLY};
+    assert_eq!(
+        brief(&told),
+        [
+            (EventKind::New, NEW | PROTOINFO, 0x8),
+            (EventKind::Update, REPLY | PROTOINFO, 0xa),
+            (EventKind::Update, ASSURED | PROTOINFO, 0xe),
+            (EventKind::Update, PROTOINFO, 0xe),
+        ]
+    );
+    assert_eq!(
+        told[0].to_string(),
+        "    [NEW] tcp      6 120 SYN_SENT src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=80 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 sport=80 dport=1000"
+    );
+    assert_eq!(told[3].at, 5000);
+    assert!(told.iter().all(|e| e.connection.counters.is_none()), "counters are told at the end");
+
+    worker.reap(201_000, u32::MAX);
+    let [end] = &all(&table)[..] else { panic!("one end") };
+    assert_eq!((end.kind, end.changes, end.connection.status), (EventKind::Destroy, change::DESTROY, 0x20e));
+    assert_eq!(end.connection.tracked, Tracked::Tcp(State::FinWait, None));
+    assert_eq!(end.connection.counters.expect("counted").map(|c| c.packets), [4, 1]);
+    assert_eq!(end.connection.delta_time, Some(200));
+    assert_eq!(
+        end.to_string(),
+        "[DESTROY] tcp      6 FIN_WAIT src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=80 packets=4 bytes=170 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=1000 packets=1 bytes=40 [ASSURED] delta-time=200"
+    );
+}
+
+#[test]
+fn what_a_dropped_packet_changed_is_told_with_the_next_that_passes() {
+    let (table, mut worker) = make(64);
+    let (there, back) =
+        (udp(common::CLIENT, common::SERVER, 1, 2), udp(common::SERVER, common::CLIENT, 2, 1));
+    assert_eq!(play(&mut worker, 0, &there, false).state, CtState::New);
+    assert_eq!(all(&table), [], "never confirmed");
+    play(&mut worker, 0, &there, true);
+    assert_eq!(brief(&all(&table)), [(EventKind::New, change::NEW, 0x8)]);
+    play(&mut worker, 0, &back, false);
+    play(&mut worker, 3000, &back, false);
+    assert_eq!(all(&table), []);
+    play(&mut worker, 3000, &there, true);
+    assert_eq!(brief(&all(&table)), [(EventKind::Update, change::REPLY | change::ASSURED, 0xe)]);
+    play(&mut worker, 3000, &back, true);
+    assert_eq!(all(&table), []);
+}
+
+#[test]
+fn marks() {
+    let (table, mut worker) = make(64);
+    let there = udp(common::CLIENT, common::SERVER, 1, 2);
+    let packet = Packet::new(&there).with_flags(conntab::packet::packet_flag::CHECKSUM_OK);
+    let mut verdict = [Verdict::default()];
+    worker.track(0, &[packet], &mut verdict);
+    assert!(worker.set_mark(verdict[0].conn, 7));
+    worker.confirm(0, &mut verdict, 1);
+    let [new] = &all(&table)[..] else { panic!("one") };
+    assert_eq!((new.changes, new.connection.mark), (change::NEW | change::MARK, 7));
+    assert!(worker.set_mark(verdict[0].conn, 7), "the same again is no change");
+    play(&mut worker, 0, &there, true);
+    assert_eq!(all(&table), []);
+    assert!(worker.set_mark(verdict[0].conn, 0));
+    assert_eq!(all(&table), [], "told with its next packet");
+    play(&mut worker, 0, &there, true);
+    let [update] = &all(&table)[..] else { panic!("one") };
+    assert_eq!((update.changes, update.connection.mark), (change::MARK, 0));
+    assert!(update.to_string().ends_with(" mark=0"), "{update}");
+}
+
+#[test]
+fn ends_of_every_kind() {
+    let (table, mut worker) = make(64);
+    let flow = |port| udp(common::CLIENT, common::SERVER, port, 2);
+    let open = |worker: &mut Worker, port| play(worker, 5000, &flow(port), true).conn;
+    let ended = |what| {
+        let events = all(&table);
+        let ends: Vec<_> = events.iter().filter(|e| e.kind == EventKind::Destroy).collect();
+        assert_eq!(ends.len(), 1, "{what}: {events:?}");
+        assert_eq!(ends[0].at, 5000, "{what}");
+        assert_eq!(ends[0].connection.status & status::DYING, status::DYING, "{what}");
+    };
+    let conn = open(&mut worker, 1);
+    assert!(worker.delete(conn));
+    ended("worker's delete");
+    let conn = open(&mut worker, 2);
+    assert!(table.delete(conn) && !table.delete(conn));
+    ended("table's delete");
+    open(&mut worker, 3);
+    assert_eq!(table.flush(), 1);
+    ended("flush");
+    // A refusal: the entry goes with it, as one that has seen no reply.
+    play(&mut worker, 5000, &tcp(C, S, common::SYN, 100, 0, 0), true);
+    let refusal = play(&mut worker, 5000, &tcp(S, C, common::RST, 0, 101, 0), true);
+    assert_eq!(refusal.status & status::SEEN_REPLY, status::SEEN_REPLY);
+    let events = all(&table);
+    assert_eq!(
+        brief(&events)[1..],
+        [(EventKind::Destroy, change::DESTROY, status::CONFIRMED | status::DYING)]
+    );
+    assert_eq!(events[1].connection.tracked, Tracked::Tcp(State::Close, None));
+}
+
+#[test]
+fn a_full_queue_loses_and_counts() {
+    let (table, mut worker) = make(8);
+    for port in 0..20 {
+        play(&mut worker, 0, &udp(common::CLIENT, common::SERVER, port, 2), true);
+    }
+    assert_eq!(table.stats().events_lost, 12);
+    let events = all(&table);
+    assert_eq!(events.len(), 8);
+    assert!(
+        events.iter().zip(0..).all(|(e, port)| e.connection.original.sport == port),
+        "the oldest are kept"
+    );
+    play(&mut worker, 0, &udp(common::CLIENT, common::SERVER, 99, 2), true);
+    assert_eq!(all(&table).len(), 1);
+}
+
+#[test]
+fn without_queues_or_with_the_tunable_off_nothing_is_told() {
+    let (table, mut worker) = make(0);
+    let flow = udp(common::CLIENT, common::SERVER, 1, 2);
+    play(&mut worker, 0, &flow, true);
+    assert_eq!(all(&table), []);
+    assert_eq!(table.stats().events_lost, 0);
+    let (table, mut worker) = make(8);
+    table.set("events", 0).expect("a tunable");
+    play(&mut worker, 0, &flow, true);
+    assert_eq!(all(&table), []);
+    table.set("events", 1).expect("a tunable");
+    worker.reap(40_000, u32::MAX);
+    assert_eq!(all(&table).len(), 1, "its end");
+}
+
+#[test]
+fn events_of_a_burst_come_in_the_order_of_its_packets() {
+    let (table, mut worker) = make(64);
+    play(&mut worker, 0, &udp(common::CLIENT, common::SERVER, 1, 2), true);
+    all(&table);
+    let burst = [
+        udp(common::CLIENT, common::SERVER, 10, 2),
+        udp(common::SERVER, common::CLIENT, 2, 1),
+        udp(common::CLIENT, common::SERVER, 11, 2),
+        udp(common::CLIENT, common::SERVER, 10, 2),
+    ];
+    let packets: Vec<_> =
+        burst.iter().map(|b| Packet::new(b).with_flags(conntab::packet::packet_flag::CHECKSUM_OK)).collect();
+    let mut verdicts = [Verdict::default(); 4];
+    worker.track(0, &packets, &mut verdicts);
+    worker.confirm(0, &mut verdicts, 0b1111);
+    let told: Vec<_> = all(&table).iter().map(|e| (e.kind, e.connection.original.sport)).collect();
+    assert_eq!(told, [(EventKind::New, 10), (EventKind::Update, 1), (EventKind::New, 11)]);
+}
+
+#[test]
+fn what_two_workers_did_is_all_there() {
+    let (table, first) = make(1 << 12);
+    let second = table.worker().expect("a second");
+    std::thread::scope(|scope| {
+        for (n, mut worker) in [first, second].into_iter().enumerate() {
+            scope.spawn(move || {
+                for port in 0..400 {
+                    play(&mut worker, 0, &udp([10, 1, 0, n as u8], common::SERVER, port, 2), true);
+                    play(&mut worker, 0, &udp(common::SERVER, [10, 1, 0, n as u8], 2, port), true);
+                }
+                worker.reap(40_000, u32::MAX);
+            });
+        }
+    });
+    table.flush();
+    let events = all(&table);
+    let count = |kind| events.iter().filter(|e| e.kind == kind).count();
+    assert_eq!([EventKind::New, EventKind::Update, EventKind::Destroy].map(count), [800; 3]);
+}
