@@ -10,6 +10,7 @@ mod ip;
 mod ipv4;
 mod ipv6;
 mod matching;
+mod options;
 mod player;
 mod record;
 mod reject;
@@ -17,6 +18,7 @@ mod route;
 mod router;
 mod rules;
 mod scenario;
+mod service;
 mod tracker;
 mod value;
 
