@@ -21,6 +21,7 @@ mod scenario;
 mod service;
 mod tracker;
 mod value;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -61,8 +61,8 @@ fn verdict(seen: &Seen, arrival: &Arrival) -> String {
     if seen.local {
         fields.put("local", true.into());
     }
-    if seen.reason != conntab::Reason::None {
-        fields.put("reason", seen.reason.as_str().into());
+    if !seen.reasons.is_empty() {
+        fields.put("reason", seen.reasons.join("; ").into());
     }
     fields.text()
 }

@@ -48,7 +48,6 @@ pub(super) fn output(dst: IpAddr, side: u8) -> Route {
         IpAddr::V4(dst) => v4(dst),
         // There it must go where it came from, and only side 1 has a route that leads to it.
         IpAddr::V6(dst) if dst.is_unicast_link_local() && side == 0 => Route::Nowhere,
-        IpAddr::V6(dst) if dst.is_unspecified() => Route::Out(1),
         IpAddr::V6(dst) => v6(dst),
     }
 }
@@ -120,7 +119,6 @@ fn v6(dst: Ipv6Addr) -> Route {
         },
         (0xfd00, 1, _) => Route::Out(0),
         (0xff00.., ..) => Route::Nowhere,
-        _ if dst.is_unspecified() || dst.is_loopback() => Route::Nowhere,
         _ => Route::Out(1),
     }
 }

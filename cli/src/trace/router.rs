@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use conntab::tuple::{Direction, L3, Zone, protocol};
-use conntab::{CtState, Reason, Verdict};
+use conntab::{CtState, Verdict};
 
 use super::answer::{self, Fault, Resetting};
 use super::ip::{Ip, Refused};
@@ -15,6 +15,7 @@ use super::rules::{Action, Host, Number, Place, Rule};
 use super::scenario::Arrival;
 use super::service::{self, Answer};
 use super::tracker::{Tracker, Wishes};
+use super::words;
 
 pub(super) struct Router {
     pub tracker: Tracker,
@@ -28,7 +29,8 @@ pub(super) struct Seen {
     /// Right after tracking.
     pub state: &'static str,
     pub dir: Option<Direction>,
-    pub reason: Reason,
+    /// What the kernel would have logged.
+    pub reasons: Vec<String>,
     /// It was delivered to the router itself.
     pub local: bool,
     /// The router had something to say itself.
@@ -91,7 +93,7 @@ impl Router {
         let mut seen = Seen {
             state: "NONE",
             dir: None,
-            reason: Reason::None,
+            reasons: Vec::new(),
             local: false,
             answered: false,
             out: Vec::new(),
@@ -110,9 +112,10 @@ impl Router {
         if self.ends(Place::Raw, &mut transit, &mut seen) {
             return Ok(seen);
         }
+        let known = self.tracker.known(&transit.ip, transit.wishes);
         let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
         transit.wishes.notrack = false;
-        seen.reason = verdict.reason;
+        seen.reasons.extend(words::about(&transit.ip, known.as_ref(), &verdict));
         match verdict.state {
             CtState::Drop => return Ok(seen),
             CtState::Fragment => return Err("fragments are not put together yet".to_owned()),
@@ -293,14 +296,17 @@ impl Router {
     /// Sends a packet of the router's own. `cause`: the verdict of the packet it is about, to whose connection it is
     /// attached if there is one.
     fn send(&mut self, bytes: Vec<u8>, side: u8, cause: Option<&Verdict>, seen: &mut Seen) {
-        let Some(route) = destination(&bytes).map(|dst| route::output(dst, side)) else { return };
+        let Ok(ip) = Ip::receive(&bytes) else { return };
+        let route = route::output(ip.dst, side);
         if route == Route::Nowhere {
             return;
         }
         match cause {
             Some(cause) if !cause.conn.is_none() => self.tracker.sends_attached(cause),
             _ => {
+                let known = self.tracker.known(&ip, Wishes::default());
                 let mut verdict = self.tracker.sends(&bytes);
+                seen.reasons.extend(words::about(&ip, known.as_ref(), &verdict));
                 self.tracker.confirm(&mut verdict, true);
                 if verdict.state == CtState::Drop {
                     return;
@@ -311,13 +317,6 @@ impl Router {
         if let Route::Out(out) = route {
             seen.out.push((out, bytes));
         }
-    }
-}
-
-fn destination(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.first()? >> 4 {
-        4 => bytes.get(16..)?.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
-        _ => bytes.get(24..)?.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
     }
 }
 

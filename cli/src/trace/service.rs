@@ -35,6 +35,7 @@ pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
         protocol::TCP if alone && sound(ip) => Answer::Reset,
         protocol::UDP if alone && datagram(ip) => Answer::Fault(port_unreachable),
         protocol::ICMP if v4 && !alone => Answer::Nothing,
+        protocol::ICMPV6 if !alone && ip.src.is_unspecified() => Answer::Nothing,
         protocol::ICMP if v4 => echo(ip, 8),
         protocol::ICMPV6 if !v4 => echo(ip, 128),
         protocol::TCP | protocol::UDP => Answer::Nothing,

@@ -2,11 +2,13 @@
 
 use conntab::config::Config;
 use conntab::packet::{Hook, packet_flag};
-use conntab::tuple::Zone;
-use conntab::{Connection, Packet, Table, Verdict, Worker};
+use conntab::tuple::{Tuple, Zone};
+use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
 
 use super::events;
+use super::ip::Ip;
 use super::rules::Policy;
+use super::words::Known;
 
 /// More connections than a scenario has.
 const MAX: u32 = 4096;
@@ -79,6 +81,18 @@ impl Tracker {
     /// Ends what has expired.
     pub fn sweep(&mut self) {
         self.worker.reap(self.now, u32::MAX);
+    }
+
+    /// The connection that a packet will find.
+    pub fn known(&mut self, ip: &Ip, wishes: Wishes) -> Option<Known> {
+        let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32).ok()?;
+        let (tuple, now) = (Tuple::of(&headers), self.now);
+        let unacknowledged = self.table.tunables().tcp_timeout_unacknowledged;
+        let mut section = self.worker.section();
+        wishes.zones.unwrap_or_default().into_iter().find_map(|zone| {
+            let view = section.lookup(now, zone, &tuple)?;
+            Some(Known { dir: view.direction(), connection: view.copy(now)?, unacknowledged })
+        })
     }
 
     /// A packet that arrived.
