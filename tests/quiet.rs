@@ -97,7 +97,10 @@ fn main() {
     assert!(stats.early_drop > 100 && stats.expired > 30 && stats.deleted > 50, "{stats:?}");
     assert_eq!(calls, 0, "allocations and frees on the packet path");
     let [new, update, destroy] = told;
-    assert!(stats.events_lost == 0 && new == opened && update > 1000 && destroy + 512 > new, "{told:?} {opened}");
+    assert!(
+        stats.events_lost == 0 && new == opened && update > 1000 && destroy + 512 > new,
+        "{told:?} {opened}"
+    );
     let before = CALLS.load(Ordering::Relaxed);
     drop(std::hint::black_box(Box::new(1)));
     assert_eq!(CALLS.load(Ordering::Relaxed) - before, 2, "the counter counts");
