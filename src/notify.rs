@@ -33,7 +33,6 @@ const STAMPED: u64 = 1 << 57;
 
 impl Shared {
     /// Tells of an event. The caller keeps the connection from being freed. `ring` is the caller's own queue.
-    #[cold]
     pub fn tell(&self, ring: usize, kind: EventKind, changes: u16, index: u32, now: u64) {
         let Some(queues) = &self.events else { return };
         let conn = self.table.entry(index);
@@ -148,8 +147,11 @@ impl Worker {
 
     /// Connection `index` has entered the table.
     pub(crate) fn tell_new(&self, index: u32) {
-        let changes = self.shared.table.entry(index).take_changes();
-        self.shared.tell(self.seat(), EventKind::New, change::NEW | changes, index, self.now);
+        let conn = self.shared.table.entry(index);
+        // A protocol with states has left NONE.
+        let state = if Word::unpack(conn.word_acquire()).state != 0 { change::PROTOINFO } else { 0 };
+        let changes = change::NEW | state | conn.take_changes();
+        self.shared.tell(self.seat(), EventKind::New, changes, index, self.now);
     }
 }
 

@@ -433,9 +433,6 @@ impl Worker {
         word.state = step.state;
         word.time = new_time(word, step.timeout, true, tick);
         conn.set_private_word(word.pack());
-        if word.state != 0 && self.tells() {
-            conn.note_changes(change::PROTOINFO);
-        }
         if let Some(account) = self.shared.account(index) {
             account.clear();
         }

@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::conn::{Conn, Word, status};
 use crate::limit::Permits;
 use crate::packet::{Handle, MAX_BURST, Verdict};
+use crate::proto::{Step, tcp};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::stats::{Block, Stat};
@@ -263,6 +264,47 @@ impl Worker {
             }
             None => false,
         }
+    }
+
+    /// Tells that the host has reset a TCP connection itself (a rule that rejects with a RST): its state becomes CLOSE, its
+    /// time that of CLOSE, and an event tells of it at once, as in the kernel. `false`: there is no such connection in the
+    /// table (any more), or it is not TCP.
+    pub fn set_closing(&mut self, now: u64, conn: Handle) -> bool {
+        let idle = !self.local.is_entered();
+        self.now = now;
+        self.local.enter();
+        self.take_over_tunables();
+        let closed = self.close(now as u32, conn);
+        if closed && self.tells() {
+            self.tell_changed(conn);
+        }
+        if idle {
+            self.local.leave();
+        }
+        closed
+    }
+
+    fn close(&self, tick: u32, conn: Handle) -> bool {
+        let index = conn.index();
+        let table = &self.shared.table;
+        if table.get(&self.local, index, conn.generation()).is_none() {
+            return false;
+        }
+        let entry = table.entry(index);
+        if entry.key_of(table.context(), index, Direction::Original).l4() != protocol::TCP {
+            return false;
+        }
+        // Inside the record, so that no packet under judgement writes its own state over it. If others keep us out, one may.
+        let version = entry.enter_record();
+        let to = tcp::State::Close;
+        let step = Step::accept(to as u8, to.timeout(self.tunables_of(entry)));
+        if Word::unpack(entry.word_acquire()).state != step.state {
+            self.commit(index, &step, Direction::Original, false, tick, false);
+        }
+        if let Some(version) = version {
+            entry.leave_record(version);
+        }
+        true
     }
 
     /// Ends a connection. `false`: there is none of that handle (any more), or it is not confirmed yet.

@@ -135,6 +135,28 @@ fn nat_hooks_bind_what_is_confirmed_from_then_on() {
 }
 
 #[test]
+fn a_connection_that_the_host_resets() {
+    let table = Table::new(Config { events: 16, ..config(64) }).expect("a table");
+    let mut worker = table.worker().expect("a worker");
+    let syn = judge(&mut worker, 0, &[&tcp(C, S, SYN, 100, 0, 0)]);
+    assert!(!worker.set_closing(0, syn[0].conn), "not before it is confirmed");
+    pass(&mut worker, 0, &tcp(C, S, SYN, 100, 0, 0));
+    pass(&mut worker, 0, &tcp(S, C, SYN_ACK, 500, 101, 0));
+    let conn = pass(&mut worker, 0, &tcp(C, S, ACK, 101, 501, 0)).conn;
+    table.events().for_each(drop);
+    assert!(worker.set_closing(0, conn));
+    let shown = table.dump(0).next().expect("it");
+    assert!(matches!(shown.tracked, Tracked::Tcp(conntab::proto::tcp::State::Close, Some(_))), "{shown:?}");
+    assert_eq!((shown.timeout_ms, shown.counters.expect("counted")[0].packets), (10_000, 2));
+    let [told] = &table.events().collect::<Vec<_>>()[..] else { panic!("one event") };
+    assert_eq!((told.changes, told.connection.status), (conntab::event::change::PROTOINFO, 0xe));
+    assert!(worker.set_closing(5000, conn), "again: no change");
+    assert_eq!((table.events().count(), left(&table, 5000)), (0, 5));
+    let udp = pass(&mut worker, 5000, &udp(CLIENT, SERVER, 1, 2)).conn;
+    assert!(!worker.set_closing(5000, udp) && worker.delete(conn) && !worker.set_closing(5000, conn));
+}
+
+#[test]
 fn timestamps_on_and_off() {
     let table = Table::new(Config { timestamp: true, ..config(64) }).expect("a table");
     let mut worker = table.worker().expect("a worker");

@@ -24,6 +24,7 @@
 //! | `track` | `track` of 32 packets of established connections |
 //! | `syn` | `track` of 32 SYNs of new connections, which are then let go |
 //! | `open` | the same with `confirm` |
+//! | `open_told` | the same with an event for each (the host drains them outside the clock) |
 //! | `confirm` | `confirm` of 32 new connections alone (wall time; two clock readings a burst are in it) |
 //! | `delete` | 32 times `delete`, one by one |
 //!
@@ -102,13 +103,14 @@ fn sizes() -> Vec<(String, usize)> {
 
 type Work = fn(&mut World, u64) -> Duration;
 
-const WORKS: [(&str, Work); 8] = [
+const WORKS: [(&str, Work); 9] = [
     ("lookup", World::lookup),
     ("lookup_burst", World::burst_hit),
     ("lookup_miss", World::burst_miss),
     ("track", World::established),
     ("syn", World::syns),
     ("open", World::openings),
+    ("open_told", World::openings_told),
     ("confirm", World::confirm),
     ("delete", World::deletions),
 ];

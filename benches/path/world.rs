@@ -16,6 +16,8 @@ use crate::{BURST, Clock, Random};
 const CHUNK: usize = 64;
 /// Bursts in a chunk that opens connections: the table may lack so many of them meanwhile.
 const OPENING: usize = 16;
+/// As many events as deleting and opening a chunk makes.
+const EVENTS: u32 = (2 * OPENING * BURST) as u32;
 /// Milliseconds per chunk: the clock of a table that sees some 20 M packets a second would move a tenth of it, but
 /// then a tick would be shared by more than a burst of a small table's packets.
 const TICK: u64 = 1;
@@ -53,7 +55,9 @@ impl World {
     /// `n` ESTABLISHED connections, after `turnovers` times `n` deletions and openings at random.
     pub fn new(n: usize, turnovers: usize) -> Self {
         let begin = std::time::Instant::now();
-        let table = Table::new(Config { max: n as u32, workers: 1, ..Config::default() }).expect("memory");
+        let mut config = Config { max: n as u32, workers: 1, events: EVENTS, ..Config::default() };
+        config.tunables.events = 0;
+        let table = Table::new(config).expect("memory");
         let mut world = Self {
             worker: table.worker().expect("the first worker"),
             flows: vec![Flow { id: 0, sent: 0, handle: Handle::NONE }; n],
@@ -300,6 +304,24 @@ impl World {
             self.note(&places);
             time
         })
+    }
+
+    /// `work` with events on, which the host drains outside the clock.
+    fn told(&mut self, bursts: u64, work: fn(&mut Self, u64) -> Duration) -> Duration {
+        self.table.set("events", 1).expect("a tunable");
+        let time = Self::chunks(bursts, OPENING, |bursts| {
+            let time = work(self, bursts as u64);
+            self.table.events().for_each(drop);
+            time
+        });
+        assert_eq!(self.table.stats().events_lost, 0);
+        self.table.set("events", 0).expect("a tunable");
+        time
+    }
+
+    /// SYNs of new connections, confirmed, with a NEW event each.
+    pub fn openings_told(&mut self, bursts: u64) -> Duration {
+        self.told(bursts, Self::openings)
     }
 
     /// `confirm` alone.
