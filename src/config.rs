@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub use crate::memory::Region;
 use crate::timeout::Tunables;
 
 /// Why a [`Config`] or a tunable was refused. The text says what is allowed.
@@ -32,6 +33,13 @@ pub enum ConfigError {
         /// What the system said.
         why: String,
     },
+    /// The region handed in does not begin at a multiple of 4096, or is shorter than [`Config::memory`] says.
+    Region {
+        /// Bytes it has.
+        len: u64,
+        /// Bytes the table takes.
+        needed: u64,
+    },
     /// All workers that `Config::workers` allows exist already.
     TooManyWorkers(u32),
 }
@@ -53,6 +61,10 @@ impl fmt::Display for ConfigError {
                 write!(f, "no tunable is called '{name}'; there are: {all}")
             }
             Self::Memory { bytes, why } => write!(f, "{bytes} bytes could not be reserved: {why}"),
+            Self::Region { len, needed } => write!(
+                f,
+                "the region of {len} bytes must begin at a multiple of 4096 and hold {needed} bytes"
+            ),
             Self::TooManyWorkers(n) => write!(f, "all {n} workers that Config::workers allows exist already"),
         }
     }
@@ -103,6 +115,8 @@ pub struct Config {
     pub huge_pages: HugePages,
     /// Touch all memory at creation, so that no packet meets a page fault.
     pub prefault: bool,
+    /// Take the table's memory from here: [`Config::memory`] bytes of it. `huge_pages` and `prefault` then do not matter.
+    pub region: Option<Region>,
     /// The tunables to begin with.
     pub tunables: Tunables,
 }
@@ -122,6 +136,7 @@ impl Default for Config {
             hash_key: None,
             huge_pages: HugePages::default(),
             prefault: true,
+            region: None,
             tunables: Tunables::default(),
         }
     }

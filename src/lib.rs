@@ -23,6 +23,7 @@
 //! | L2 | `tuple` `hash` `timeout` `proto` | what identifies a connection; tunables; the trackers, pure functions |
 //! | L3 | `config` `packet` `conn` `connection` `event` | what goes in and comes out; a connection's two cache lines; its text |
 //! | L4 | `shared` `worker` `track` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` | the path of a packet, and what is done beside it |
+//! | L5 | `ffi` | the C ABI (feature `capi`) |
 #![deny(missing_docs)]
 
 pub mod config;
@@ -40,6 +41,9 @@ pub mod wire;
 mod confirm;
 mod control;
 mod early_drop;
+#[cfg(feature = "capi")]
+#[allow(non_camel_case_types, missing_debug_implementations, reason = "these are C's names")]
+pub mod ffi;
 mod hash;
 mod limit;
 mod memory;

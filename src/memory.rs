@@ -3,8 +3,8 @@
 //! [`Array::bytes`] tells before the fact what [`Array::new`] will reserve, to the byte. Nothing here is called on
 //! the packet path except [`prefetch`] and the indexing of a slice.
 
+use std::cell::Cell;
 use std::fmt;
-#[cfg(not(conntab_loom))]
 use std::ptr::NonNull;
 
 /// Types for which all-zero bytes are a valid value, the same value as `default()`.
@@ -32,12 +32,77 @@ pub(crate) enum Huge {
     Hugetlb,
 }
 
+/// Memory that the host hands in: huge pages it has mapped, a DPDK memzone, memory of one NUMA node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: an address and a length; `new` promises that the bytes are the table's alone, whichever thread it is on.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// `len` bytes at `base`, which must be a multiple of 4096 (making a table of it fails otherwise). They need not be zero.
+    ///
+    /// # Safety
+    /// The bytes are readable and writable for as long as any table made with this region, or any worker of it, exists, and
+    /// nobody else touches them until then. A region serves one table.
+    pub const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+        Self { base, len }
+    }
+
+    /// How many bytes.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds so many bytes, and begins where pages do.
+    pub(crate) fn fits(&self, bytes: u64) -> bool {
+        self.base.as_ptr().addr().is_multiple_of(PAGE as usize) && bytes <= self.len as u64
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A region of which arrays are cut, from its beginning on.
+pub(crate) struct Cutter {
+    region: Region,
+    used: Cell<usize>,
+}
+
+impl Cutter {
+    pub fn new(region: Region) -> Self {
+        Self { region, used: Cell::new(0) }
+    }
+
+    /// The next `bytes` bytes, zeroed; `None`: there are not so many left.
+    #[cfg(not(conntab_loom))]
+    fn cut(&self, bytes: usize) -> Option<NonNull<u8>> {
+        let from = self.used.get();
+        let to = from.checked_add(bytes).filter(|to| *to <= self.region.len)?;
+        // SAFETY: `from` <= `to` <= len: within the region, which `Region::new` was promised to be ours.
+        let at = unsafe { self.region.base.add(from) };
+        // SAFETY: `bytes` bytes from there are in the region, writable, and not handed out before.
+        unsafe { at.write_bytes(0, bytes) };
+        self.used.set(to);
+        Some(at)
+    }
+}
+
 /// How memory is reserved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Options {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options<'r> {
     pub huge: Huge,
     /// Back every page now, so that the packet path never takes a page fault.
     pub prefault: bool,
+    /// Cut it from here instead of asking the system.
+    pub region: Option<&'r Cutter>,
 }
 
 /// The system did not give the memory.
@@ -71,7 +136,7 @@ pub(crate) struct Array<T> {
 impl<T> Array<T> {
     /// Exactly what `new(len, options)` reserves. Below one huge page, ordinary pages are used whatever was asked;
     /// saturates when no machine could hold it.
-    pub(crate) fn bytes(len: usize, options: Options) -> u64 {
+    pub(crate) fn bytes(len: usize, options: Options<'_>) -> u64 {
         let raw = (len as u64).saturating_mul(size_of::<T>() as u64);
         let unit = if options.huge != Huge::None && raw >= HUGE { HUGE } else { PAGE };
         raw.checked_next_multiple_of(unit).unwrap_or(u64::MAX)
@@ -80,7 +145,7 @@ impl<T> Array<T> {
 
 #[cfg(not(conntab_loom))]
 impl<T: Zeroed> Array<T> {
-    pub(crate) fn new(len: usize, options: Options) -> Result<Self, NoMemory> {
+    pub(crate) fn new(len: usize, options: Options<'_>) -> Result<Self, NoMemory> {
         const {
             assert!(!std::mem::needs_drop::<T>());
             assert!(size_of::<T>() > 0 && align_of::<T>() <= PAGE as usize);
@@ -93,6 +158,10 @@ impl<T: Zeroed> Array<T> {
         let mapped = bytes as usize;
         if mapped == 0 {
             return Ok(Self { first: NonNull::dangling(), len, mapped });
+        }
+        if let Some(cutter) = options.region {
+            let first = cutter.cut(mapped).ok_or(fail(libc::ENOSPC))?.cast();
+            return Ok(Self { first, len, mapped: 0 });
         }
         let huge = if bytes >= HUGE { options.huge } else { Huge::None };
         let base = match huge {
@@ -160,7 +229,7 @@ fn populate(base: NonNull<u8>, bytes: usize) {
 
 #[cfg(conntab_loom)]
 impl<T: Zeroed> Array<T> {
-    pub(crate) fn new(len: usize, _: Options) -> Result<Self, NoMemory> {
+    pub(crate) fn new(len: usize, _: Options<'_>) -> Result<Self, NoMemory> {
         Ok(Self { items: (0..len).map(|_| T::default()).collect() })
     }
 }
@@ -171,8 +240,9 @@ impl<T> std::ops::Deref for Array<T> {
     #[cfg(not(conntab_loom))]
     #[inline(always)]
     fn deref(&self) -> &[T] {
-        // SAFETY: `first` heads a mapping of at least `len` elements (or `len * size` is 0 and it dangles, aligned),
-        // zeroed, which is a valid T (`Zeroed`), and unmapped only by drop. T is Sync wherever the array is shared.
+        // SAFETY: `first` heads a mapping, or a piece of a region, of at least `len` elements (or `len * size` is 0 and it
+        // dangles, aligned), zeroed, which is a valid T (`Zeroed`). A mapping is unmapped only by drop; a region stays for as
+        // long as the table (`Region::new`). T is Sync wherever the array is shared.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 
@@ -235,7 +305,7 @@ mod tests {
         for huge in [Huge::None, Huge::Madvise] {
             for prefault in [false, true] {
                 for len in [0, 1, 1000, (3 << 20) / 8 + 1] {
-                    let options = Options { huge, prefault };
+                    let options = Options { huge, prefault, region: None };
                     let array = Array::<AtomicU64>::new(len, options).expect("memory");
                     assert_eq!(array.len(), len);
                     assert_eq!(array.mapped as u64, Array::<AtomicU64>::bytes(len, options));
@@ -255,7 +325,7 @@ mod tests {
     #[test]
     fn bytes() {
         let plain = Options::default();
-        let huge = Options { huge: Huge::Hugetlb, prefault: false };
+        let huge = Options { huge: Huge::Hugetlb, ..Options::default() };
         assert_eq!(Array::<AtomicU32>::bytes(0, plain), 0);
         assert_eq!(Array::<AtomicU32>::bytes(1, huge), 4096);
         assert_eq!(Array::<AtomicU32>::bytes(1025, plain), 8192);

@@ -8,15 +8,17 @@ use crate::tuple::{Direction, Zone};
 /// The largest burst that `track` and `confirm` take at once. 32 is the tuned size.
 pub const MAX_BURST: usize = 64;
 
-/// Where in the netfilter picture the packet is tracked.
+/// Where in the netfilter picture the packet is tracked, with the kernel's numbers (`enum nf_inet_hooks`). Anything else
+/// than the two below is refused (reason `bad-packet`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Hook {
+#[repr(transparent)]
+pub struct Hook(u8);
+
+impl Hook {
     /// It arrived from outside. Transport checksums are verified here, and only here.
-    #[default]
-    Prerouting = 0,
+    pub const PREROUTING: Self = Self(0);
     /// It is sent by the host itself.
-    Output = 3,
+    pub const OUTPUT: Self = Self(3);
 }
 
 /// What the host already knows or wishes of a packet: bits for [`Packet::flags`].
@@ -25,6 +27,8 @@ pub mod packet_flag {
     pub const NOTRACK: u32 = 1;
     /// The transport checksum was verified by the NIC, or need not be: skip verification.
     pub const CHECKSUM_OK: u32 = 2;
+    /// Every flag there is. A packet with others is refused (reason `bad-packet`).
+    pub const ALL: u32 = NOTRACK | CHECKSUM_OK;
 }
 
 /// A packet, described: 32 bytes, the same layout in C. The bytes stay where they are.
@@ -65,7 +69,7 @@ impl<'a> Packet<'a> {
             len: caplen,
             zone_orig: 0,
             zone_reply: 0,
-            hook: Hook::Prerouting,
+            hook: Hook::PREROUTING,
             reserved: [0; 3],
             flags: 0,
             hash: 0,
@@ -102,14 +106,26 @@ impl<'a> Packet<'a> {
     /// The bytes from the IP header on.
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {
-        // SAFETY: `new` took pointer and length from a slice that lives for 'a, and nothing writes them since.
+        if self.l3.is_null() {
+            return &[];
+        }
+        // SAFETY: `new` took pointer and length from a slice that lives for 'a, and nothing writes them since. (Or the packet
+        // is one of C's, which promises the same of a pointer that is not NULL.)
         unsafe { std::slice::from_raw_parts(self.l3, self.caplen as usize) }
     }
 
     /// Length on the wire from the IP header on.
     #[inline]
     pub fn wire_len(&self) -> u32 {
-        self.len
+        self.len.max(self.caplen)
+    }
+
+    /// Whether it says nothing that cannot be: only C can describe such a packet.
+    #[inline]
+    pub(crate) fn is_sane(&self) -> bool {
+        !self.l3.is_null()
+            && (self.hook == Hook::PREROUTING || self.hook == Hook::OUTPUT)
+            && self.flags & !packet_flag::ALL == 0
     }
 }
 

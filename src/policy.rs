@@ -20,11 +20,11 @@ pub(crate) struct Policies(Array<AtomicU32>);
 const COLUMNS: usize = Tunables::NAMES.len() + 1;
 
 impl Policies {
-    pub fn new(policies: u32, options: Options) -> Result<Self, NoMemory> {
+    pub fn new(policies: u32, options: Options<'_>) -> Result<Self, NoMemory> {
         Array::new(policies as usize * COLUMNS, options).map(Self)
     }
 
-    pub fn bytes(policies: u32, options: Options) -> u64 {
+    pub fn bytes(policies: u32, options: Options<'_>) -> u64 {
         Array::<AtomicU32>::bytes(policies as usize * COLUMNS, options)
     }
 
@@ -35,6 +35,16 @@ impl Policies {
             value.store(*copy.slot(place), Relaxed);
         }
         self.0[first + COLUMNS - 1].store(1, Relaxed);
+    }
+
+    /// A policy as it was set.
+    fn get(&self, number: u8) -> Option<Tunables> {
+        let row = self.0.chunks(COLUMNS).nth(usize::from(number).checked_sub(1)?)?;
+        let mut tunables = Tunables::default();
+        for (place, value) in row[..COLUMNS - 1].iter().enumerate() {
+            *tunables.slot(place) = value.load(Relaxed);
+        }
+        (row[COLUMNS - 1].load(Relaxed) != 0).then_some(tunables)
     }
 
     /// What holds for the connections of each policy: its timeouts, and the switches of `live`.
@@ -98,6 +108,13 @@ impl Table {
         shared.policies.set(number, timeouts);
         shared.tuning.changed();
         Ok(())
+    }
+}
+
+impl Table {
+    /// The timeouts of a policy, if it was set.
+    pub fn timeout_policy(&self, number: u8) -> Option<Tunables> {
+        self.shared().policies.get(number)
     }
 }
 

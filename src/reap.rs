@@ -70,7 +70,7 @@ fn within_horizon(expiry: u32, tick: u32) -> u32 {
 }
 
 impl Sweep {
-    pub fn new(entries: usize, options: Options) -> Result<Self, NoMemory> {
+    pub fn new(entries: usize, options: Options<'_>) -> Result<Self, NoMemory> {
         Ok(Self { hints: Array::new(entries, options)?, cursor: AtomicU64::new(0), began: AtomicU64::new(0) })
     }
 

@@ -95,6 +95,8 @@ reasons! {
     Adopted = 110, "adopted";
     /// The verdict was let go: its connection was never confirmed.
     NotConfirmed = 111, "not-confirmed";
+    /// The packet is described wrongly: no bytes, an unknown hook, or an unknown flag.
+    BadPacket = 112, "bad-packet";
 
     /// TCP: a set of control bits that no segment may carry.
     TcpFlags = 200, "tcp-flags";

@@ -52,7 +52,7 @@ impl<const WORDS: usize> Rings<WORDS> {
     }
 
     /// Bytes that `new` reserves.
-    pub fn bytes(rings: usize, asked: u32, options: Options) -> u64 {
+    pub fn bytes(rings: usize, asked: u32, options: Options<'_>) -> u64 {
         Array::<Ends>::bytes(rings, options) + Array::<AtomicU64>::bytes(Self::words(rings, asked), options)
     }
 
@@ -60,7 +60,7 @@ impl<const WORDS: usize> Rings<WORDS> {
         rings.saturating_mul(Self::capacity(asked) as usize).saturating_mul(Self::STRIDE)
     }
 
-    pub fn new(rings: usize, asked: u32, options: Options) -> Result<Self, NoMemory> {
+    pub fn new(rings: usize, asked: u32, options: Options<'_>) -> Result<Self, NoMemory> {
         Ok(Self {
             ends: Array::new(rings, options)?,
             slots: Array::new(Self::words(rings, asked), options)?,

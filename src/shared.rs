@@ -7,7 +7,7 @@ use crate::conn::{Conn, Context, Nat6, Word};
 use crate::connection::{Connection, Counters, Tracked};
 use crate::hash::TupleHash;
 use crate::limit::Limit;
-use crate::memory::{Array, Huge, NoMemory, Options, Zeroed};
+use crate::memory::{Array, Cutter, Huge, NoMemory, Options, Zeroed};
 use crate::notify::Queues;
 use crate::packet::Handle;
 use crate::policy::Policies;
@@ -108,7 +108,7 @@ pub(crate) struct Tuning {
 }
 
 impl Tuning {
-    pub fn new(tunables: &Tunables, options: Options) -> Result<Self, NoMemory> {
+    pub fn new(tunables: &Tunables, options: Options<'_>) -> Result<Self, NoMemory> {
         let values = Array::new(Tunables::NAMES.len(), options)?;
         let tuning = Self { version: AtomicU32::new(0), values };
         let mut copy = *tunables;
@@ -164,13 +164,15 @@ pub(crate) struct Shared {
     pub clock: Clock,
 }
 
-fn options(config: &Config) -> Options {
+/// How a table of this configuration reserves its memory.
+fn options<'r>(config: &Config, region: Option<&'r Cutter>) -> Options<'r> {
     let huge = match config.huge_pages {
+        _ if config.region.is_some() => Huge::None,
         HugePages::Never => Huge::None,
         HugePages::Transparent => Huge::Madvise,
         HugePages::Reserved => Huge::Hugetlb,
     };
-    Options { huge, prefault: config.prefault }
+    Options { huge, prefault: config.prefault, region }
 }
 
 /// Entries beyond `max`, for those that wait for the epoch and for those that workers keep at hand.
@@ -195,7 +197,7 @@ impl Config {
     /// each worker when it is made, come from the heap.)
     pub fn memory(&self) -> Result<u64, ConfigError> {
         self.check()?;
-        let (geometry, options) = (geometry(self), options(self));
+        let (geometry, options) = (geometry(self), options(self, None));
         let entries = geometry.entries as usize;
         let mut bytes = table::Table::<Conn>::memory(&geometry, options).ok_or(OUT_OF_RANGE)?;
         bytes += Array::<AtomicU32>::bytes(entries, options);
@@ -244,7 +246,13 @@ impl From<NoMemory> for ConfigError {
 impl Shared {
     pub fn new(config: Config) -> Result<Arc<Self>, ConfigError> {
         config.check()?;
-        let (geometry, options) = (geometry(&config), options(&config));
+        let cutter = config.region.map(Cutter::new);
+        if let (Some(region), needed) = (&config.region, config.memory()?)
+            && !region.fits(needed)
+        {
+            return Err(ConfigError::Region { len: region.len() as u64, needed });
+        }
+        let (geometry, options) = (geometry(&config), options(&config, cutter.as_ref()));
         let entries = geometry.entries as usize;
         let nat6 = config.nat6.then(|| Array::new(entries, options)).transpose()?;
         let context = Context { hash: TupleHash::new(config.hash_key), nat6 };

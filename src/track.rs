@@ -99,10 +99,13 @@ impl Worker {
     /// Stage 1: what is to be looked up for this packet, or why nothing is.
     #[inline]
     fn read(&self, packet: &Packet<'_>, scratch: &mut Scratch, at: usize) -> Result<(), Aside> {
+        let invalid = |reason| (CtState::Invalid, reason);
+        if !packet.is_sane() {
+            return Err(invalid(Reason::BadPacket));
+        }
         if packet.flags & packet_flag::NOTRACK != 0 {
             return Err((CtState::Untracked, Reason::NoTrack));
         }
-        let invalid = |reason| (CtState::Invalid, reason);
         let bytes = packet.bytes();
         // In place: what is built elsewhere and then copied costs more than the reading.
         let lane = &mut scratch.lanes[at];
@@ -112,7 +115,7 @@ impl Worker {
             return Err((CtState::Fragment, Reason::Fragment));
         }
         let verify = self.tunables.checksum != 0
-            && packet.hook == Hook::Prerouting
+            && packet.hook == Hook::PREROUTING
             && packet.flags & packet_flag::CHECKSUM_OK == 0;
         if verify && wire::checksum(bytes, headers) == Checksum::Bad {
             return Err(invalid(Reason::Checksum));

@@ -173,7 +173,7 @@ impl Player {
         // What the router itself sent in answer.
         for answer in own {
             let mut input = Packet::new(&answer);
-            input.hook = packet::Hook::Output;
+            input.hook = packet::Hook::OUTPUT;
             let mut verdicts = [packet::Verdict::default()];
             self.worker.track(now, &[input], &mut verdicts);
             self.worker.confirm(now, &mut verdicts, 1);

@@ -218,7 +218,7 @@ impl<E: Entry> std::ops::Deref for Table<E> {
 
 impl<E: Entry> Table<E> {
     /// A table of this geometry. Reserves everything it will ever use.
-    pub(crate) fn new(geometry: Geometry, hasher: E::Hasher, memory: Options) -> Result<Self, Error> {
+    pub(crate) fn new(geometry: Geometry, hasher: E::Hasher, memory: Options<'_>) -> Result<Self, Error> {
         if !geometry.valid() {
             return Err(Error::Geometry);
         }
@@ -253,7 +253,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// Exactly the bytes that `new` reserves; None if the geometry is out of range.
-    pub(crate) fn memory(geometry: &Geometry, memory: Options) -> Option<u64> {
+    pub(crate) fn memory(geometry: &Geometry, memory: Options<'_>) -> Option<u64> {
         geometry.valid().then(|| {
             Array::<Bucket>::bytes(geometry.buckets as usize, memory)
                 + Array::<Bucket>::bytes(geometry.overflow as usize, memory)

@@ -106,7 +106,7 @@ impl Tracker {
     /// A packet of the router's own, to be confirmed like others.
     pub fn sends(&mut self, bytes: &[u8]) -> Verdict {
         let mut packet = Packet::new(bytes);
-        packet.hook = Hook::Output;
+        packet.hook = Hook::OUTPUT;
         self.track(packet)
     }
 

@@ -1,0 +1,228 @@
+//! Chapter: packets and bursts.
+
+use std::ffi::c_int;
+
+use super::{CONNTAB_EINVAL, conntab_worker, hold};
+use crate::packet::{CtState, Handle, MAX_BURST, Packet, Verdict};
+use crate::reason::Reason;
+use crate::tuple::Direction;
+
+/// The most packets that one call takes. 32 is the tuned number.
+pub const CONNTAB_MAX_BURST: usize = 64;
+
+const _: () = assert!(CONNTAB_MAX_BURST == MAX_BURST);
+
+/// conntab_packet.hook: it arrived from outside. Transport checksums are verified here, and only here.
+pub const CONNTAB_PREROUTING: u8 = 0;
+/// conntab_packet.hook: it is sent by the host itself.
+pub const CONNTAB_OUTPUT: u8 = 3;
+
+/// conntab_packet.flags: do not track; the verdict is UNTRACKED.
+pub const CONNTAB_NOTRACK: u32 = 1;
+/// conntab_packet.flags: the NIC has verified the transport checksum, or it need not be.
+pub const CONNTAB_CHECKSUM_OK: u32 = 2;
+
+/// A packet, described: 32 bytes. The bytes stay where they are, and are read during conntab_track only.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct conntab_packet {
+    /// Its bytes, from the IP header on.
+    pub l3: *const u8,
+    /// How many bytes lie at `l3`: the first segment of a chained mbuf will do, if it holds all headers.
+    pub caplen: u32,
+    /// Length on the wire from the IP header on, at least `caplen`.
+    pub len: u32,
+    /// Zone of the packet if it goes in original direction.
+    pub zone_orig: u16,
+    /// Zone of the packet if it goes in reply direction.
+    pub zone_reply: u16,
+    /// CONNTAB_PREROUTING or CONNTAB_OUTPUT.
+    pub hook: u8,
+    /// 0.
+    pub reserved: [u8; 3],
+    /// CONNTAB_NOTRACK, CONNTAB_CHECKSUM_OK.
+    pub flags: u32,
+    /// The NIC's receive hash, or 0. No result depends on it at present.
+    pub hash: u32,
+}
+
+const _: () = {
+    assert!(size_of::<conntab_packet>() == size_of::<Packet<'_>>());
+    assert!(align_of::<conntab_packet>() == align_of::<Packet<'_>>());
+    assert!(std::mem::offset_of!(conntab_packet, hook) == std::mem::offset_of!(Packet<'_>, hook));
+    assert!(std::mem::offset_of!(conntab_packet, flags) == std::mem::offset_of!(Packet<'_>, flags));
+    assert!(size_of::<conntab_verdict>() == size_of::<Verdict>());
+};
+
+/// conntab_verdict.state: a first packet of a connection not yet replied.
+pub const CONNTAB_NEW: u8 = 0;
+/// conntab_verdict.state: part of a connection that has seen packets both ways.
+pub const CONNTAB_ESTABLISHED: u8 = 1;
+/// conntab_verdict.state: belongs to a connection without being part of it, such as an ICMP error.
+pub const CONNTAB_RELATED: u8 = 2;
+/// conntab_verdict.state: cannot be classified. The host decides whether to drop it.
+pub const CONNTAB_INVALID: u8 = 3;
+/// conntab_verdict.state: deliberately not tracked.
+pub const CONNTAB_UNTRACKED: u8 = 4;
+/// conntab_verdict.state: the packet must be dropped: the table is full, or it lost a clash.
+pub const CONNTAB_DROP: u8 = 5;
+/// conntab_verdict.state: a fragment: reassemble, then track the whole.
+pub const CONNTAB_FRAGMENT: u8 = 6;
+
+/// conntab_verdict.dir: the way the first packet went.
+pub const CONNTAB_ORIGINAL: u8 = 0;
+/// conntab_verdict.dir: the way back.
+pub const CONNTAB_REPLY: u8 = 1;
+
+/// The judgement of one packet: 32 bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct conntab_verdict {
+    /// The connection's handle, or 0: there is none.
+    pub conn: u64,
+    /// The connection's mark.
+    pub mark: u32,
+    /// The connection's status: CONNTAB_STATUS_* bits.
+    pub status: u16,
+    /// Why, where there is something to say; 0: nothing. conntab_reason_name names it.
+    pub reason: u16,
+    /// What a rule sees: CONNTAB_NEW ...
+    pub state: u8,
+    /// CONNTAB_ORIGINAL or CONNTAB_REPLY; original where there is no connection.
+    pub dir: u8,
+    /// 1: the connection is not in the table yet: conntab_confirm puts it there.
+    pub unconfirmed: u8,
+    /// The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+    pub proto_state: u8,
+    /// By how much a bound was broken, in its unit (TCP: sequence numbers); else 0.
+    pub excess: u32,
+    /// The library's own.
+    pub pending: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+impl conntab_verdict {
+    #[inline]
+    pub(super) fn of(verdict: &Verdict) -> Self {
+        Self {
+            conn: verdict.conn.to_u64(),
+            mark: verdict.mark,
+            status: verdict.status,
+            reason: verdict.reason.code(),
+            state: verdict.state as u8,
+            dir: verdict.dir as u8,
+            unconfirmed: verdict.unconfirmed.into(),
+            proto_state: verdict.proto_state,
+            excess: verdict.excess,
+            pending: verdict.pending,
+            reserved: 0,
+        }
+    }
+
+    /// The verdict meant. What names nothing means the least: it can only be a caller's doing.
+    #[inline]
+    pub(super) fn meant(&self) -> Verdict {
+        Verdict {
+            conn: Handle::from_u64(self.conn),
+            mark: self.mark,
+            status: self.status,
+            reason: Reason::from_code(self.reason).unwrap_or(Reason::None),
+            state: match self.state {
+                CONNTAB_NEW => CtState::New,
+                CONNTAB_ESTABLISHED => CtState::Established,
+                CONNTAB_RELATED => CtState::Related,
+                CONNTAB_UNTRACKED => CtState::Untracked,
+                CONNTAB_DROP => CtState::Drop,
+                CONNTAB_FRAGMENT => CtState::Fragment,
+                _ => CtState::Invalid,
+            },
+            dir: if self.dir == CONNTAB_REPLY { Direction::Reply } else { Direction::Original },
+            unconfirmed: self.unconfirmed != 0,
+            proto_state: self.proto_state,
+            excess: self.excess,
+            pending: self.pending,
+            reserved: 0,
+        }
+    }
+}
+
+/// Judges a burst of `n` packets, at most CONNTAB_MAX_BURST, in order, at `now` (milliseconds of any monotonic clock; the
+/// clocks of a table's workers may differ by a second), and writes their verdicts. Connections that the burst opens
+/// are unconfirmed: conntab_confirm puts them into the table, and the next conntab_track lets go what was not confirmed.
+///
+/// Returns how many packets were judged, CONNTAB_EINVAL (NULL) or CONNTAB_EBUSY. The worker's thread. Bounded work; no
+/// allocation, no system call; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_track(
+    worker: *mut conntab_worker,
+    now: u64,
+    packets: *const conntab_packet,
+    n: usize,
+    verdicts: *mut conntab_verdict,
+) -> c_int {
+    let n = n.min(MAX_BURST);
+    if n > 0
+        && (packets.is_null() || !packets.is_aligned() || verdicts.is_null() || !verdicts.is_aligned())
+    {
+        return CONNTAB_EINVAL;
+    }
+    let mut held = match hold(worker) {
+        Ok(held) => held,
+        Err(error) => return error,
+    };
+    let packets: &[Packet<'_>] = if n == 0 {
+        &[]
+    } else {
+        // SAFETY: C promises `n` packets, whose bytes stay for the call. The layouts are the same (asserted above; a test
+        // compares all offsets), and any bytes are a valid Packet: its fields are numbers and a pointer that `bytes` looks at.
+        unsafe { std::slice::from_raw_parts(packets.cast(), n) }
+    };
+    let mut judged = [Verdict::default(); MAX_BURST];
+    let done = held.worker().track(now, packets, &mut judged[..n]);
+    for (at, verdict) in judged[..done].iter().enumerate() {
+        // SAFETY: C promises room for `n` verdicts; `done` <= `n`.
+        unsafe { verdicts.add(at).write(conntab_verdict::of(verdict)) };
+    }
+    done as c_int
+}
+
+/// Settles the burst after the host's rules: `verdicts` are those of the worker's last conntab_track, bit i of `keep` says
+/// that packet i leaves the box (or is delivered to it). Connections of packets that leave enter the table; those
+/// of the others are let go. TO BE CALLED FOR EVERY BURST, for the packets of known connections too: it is here that events
+/// are told of. A verdict whose state has become CONNTAB_DROP was decided against: another connection holds its tuple, or
+/// there is no room; the packet must not leave.
+///
+/// Returns how many connections entered the table, CONNTAB_EINVAL (NULL) or CONNTAB_EBUSY. The worker's thread. Bounded work;
+/// no allocation, no system call; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_confirm(
+    worker: *mut conntab_worker,
+    now: u64,
+    verdicts: *mut conntab_verdict,
+    n: usize,
+    keep: u64,
+) -> c_int {
+    let n = n.min(MAX_BURST);
+    if n > 0 && (verdicts.is_null() || !verdicts.is_aligned()) {
+        return CONNTAB_EINVAL;
+    }
+    let mut held = match hold(worker) {
+        Ok(held) => held,
+        Err(error) => return error,
+    };
+    let mut meant = [Verdict::default(); MAX_BURST];
+    for (at, verdict) in meant[..n].iter_mut().enumerate() {
+        // SAFETY: C promises `n` verdicts; any bytes are a valid one.
+        *verdict = unsafe { verdicts.add(at).read() }.meant();
+    }
+    let before = meant;
+    let entered = held.worker().confirm(now, &mut meant[..n], keep);
+    for (at, verdict) in meant[..n].iter().enumerate() {
+        if *verdict != before[at] {
+            // SAFETY: as above.
+            unsafe { verdicts.add(at).write(conntab_verdict::of(verdict)) };
+        }
+    }
+    entered as c_int
+}

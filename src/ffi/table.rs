@@ -1,0 +1,285 @@
+//! Chapter: the table.
+
+use std::ffi::{c_char, c_int};
+
+use super::{
+    CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, config, conntab_config, conntab_connection, number, sized_out,
+    tunable,
+};
+use crate::control::{Dump, Table};
+use crate::packet::Handle;
+use crate::timeout::Tunables;
+
+/// A table of connections. Opaque; any number of them may exist, each with memory and secret of its own.
+pub struct conntab_table(pub(super) Table);
+
+/// The table of a pointer, if it is not NULL.
+pub(super) fn table<'a>(table: *const conntab_table) -> Option<&'a Table> {
+    // SAFETY: C promises a table from `conntab_table_new` that was not freed; only shared references are made of it.
+    unsafe { table.as_ref() }.map(|table| &table.0)
+}
+
+/// Makes a table and reserves its memory: all that it will ever use, besides 12 kB from the heap for each worker.
+/// `size`: sizeof(struct conntab_config). Writes the table to `out`; the caller owns it (conntab_table_free).
+///
+/// Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or a field out of range (conntab_config_explain says which); CONNTAB_E2BIG;
+/// CONNTAB_ENOMEM. Any thread. It may take long (it touches the memory) and makes system calls.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_new(
+    config: *const conntab_config,
+    size: usize,
+    out: *mut *mut conntab_table,
+) -> c_int {
+    if out.is_null() || !out.is_aligned() {
+        return CONNTAB_EINVAL;
+    }
+    match config::read(config, size).and_then(|config| Table::new(config).map_err(|e| number(&e))) {
+        Ok(table) => {
+            let table = Box::into_raw(Box::new(conntab_table(table)));
+            // SAFETY: C promises room for a pointer; it was looked at.
+            unsafe { out.write(table) };
+            CONNTAB_OK
+        }
+        Err(error) => error,
+    }
+}
+
+/// Frees a table; NULL is fine. Workers and dumps of it that still exist stay usable, and its memory goes with the last of
+/// them. Any thread, once; gives memory back to the system.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_free(table: *mut conntab_table) {
+    if !table.is_null() {
+        // SAFETY: C promises that it came from `conntab_table_new` and is not used again.
+        drop(unsafe { Box::from_raw(table) });
+    }
+}
+
+/// Changes a tunable while packets flow. `name`: the kernel's sysctl name, with or without nf_conntrack_, such as
+/// "tcp_timeout_established"; timeouts are in seconds. Workers take it over with their next burst.
+///
+/// Returns CONNTAB_OK; CONNTAB_ENOENT: no tunable has that name; CONNTAB_EINVAL: NULL, or the value is out of range.
+/// Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_set(of: *const conntab_table, name: *const c_char, value: u32) -> c_int {
+    let Some(table) = table(of) else { return CONNTAB_EINVAL };
+    match tunable(name).and_then(|name| table.set(name, value).map_err(|e| number(&e))) {
+        Ok(()) => CONNTAB_OK,
+        Err(error) => error,
+    }
+}
+
+/// Reads a tunable. Returns and rules as conntab_table_set.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_get(
+    of: *const conntab_table,
+    name: *const c_char,
+    value: *mut u32,
+) -> c_int {
+    let (Some(table), false) = (table(of), value.is_null() || !value.is_aligned()) else {
+        return CONNTAB_EINVAL;
+    };
+    match tunable(name).and_then(|name| table.tunables().get(name).map_err(|e| number(&e))) {
+        Ok(now) => {
+            // SAFETY: C promises room for a number; it was looked at.
+            unsafe { value.write(now) };
+            CONNTAB_OK
+        }
+        Err(error) => error,
+    }
+}
+
+/// Makes timeout policy `number` (1 to conntab_config.timeout_policies) or changes one of its timeouts: `name` is that of a
+/// tunable which is a timeout, `seconds` its value in the policy. A policy that is new begins with the table's timeouts of
+/// that moment. conntab_set_timeout_policy attaches it.
+///
+/// Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or number or seconds out of range.
+/// Any thread, one at a time for one table; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_policy(
+    of: *const conntab_table,
+    number_: u8,
+    name: *const c_char,
+    seconds: u32,
+) -> c_int {
+    let Some(table) = table(of) else { return CONNTAB_EINVAL };
+    let name = match tunable(name) {
+        Ok(name) if name.contains("_timeout") => name,
+        Ok(_) => return CONNTAB_ENOENT,
+        Err(error) => return error,
+    };
+    let mut timeouts: Tunables = table.timeout_policy(number_).unwrap_or_else(|| table.tunables());
+    match timeouts.set(name, seconds).and_then(|()| table.set_timeout_policy(number_, &timeouts)) {
+        Ok(()) => CONNTAB_OK,
+        Err(error) => number(&error),
+    }
+}
+
+/// Connections there are at this moment, unconfirmed ones and those that have expired but were not swept yet included; 0 for
+/// NULL. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_count(of: *const conntab_table) -> u32 {
+    table(of).map_or(0, Table::count)
+}
+
+/// Ends the connection of a handle. Returns CONNTAB_OK; CONNTAB_ENOENT: there is none of that handle (any more), or it is
+/// not confirmed yet; CONNTAB_EINVAL for NULL. Any thread; never blocks. (A worker's own thread is better off with
+/// conntab_delete.)
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_delete(of: *const conntab_table, conn: u64) -> c_int {
+    match table(of).map(|table| table.delete(Handle::from_u64(conn))) {
+        Some(true) => CONNTAB_OK,
+        Some(false) => CONNTAB_ENOENT,
+        None => CONNTAB_EINVAL,
+    }
+}
+
+/// Ends every connection that is in the table when the call begins and is still there when it comes by. Returns how many;
+/// 0 for NULL. Any thread; takes as long as the table is large, and makes no packet wait.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_flush(of: *const conntab_table) -> u32 {
+    table(of).map_or(0, Table::flush)
+}
+
+/// A walk over a table's connections.
+pub struct conntab_dump(Dump);
+
+/// Begins a walk over the table's connections as of `now` (milliseconds, the clock of conntab_track): every connection that
+/// lives from the first call of conntab_dump_next to the last is among them, once; those that come or go meanwhile may be.
+/// No packet is held up. NULL for NULL. The caller owns it (conntab_dump_free). Any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_dump_new(of: *const conntab_table, now: u64) -> *mut conntab_dump {
+    table(of).map_or(std::ptr::null_mut(), |table| Box::into_raw(Box::new(conntab_dump(table.dump(now)))))
+}
+
+/// The next connection, written to `connection`; `size`: sizeof(struct conntab_connection). Returns 1; 0 when there are no
+/// more; CONNTAB_EINVAL for NULL. One thread at a time for one dump; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_dump_next(
+    dump: *mut conntab_dump,
+    connection: *mut conntab_connection,
+    size: usize,
+) -> c_int {
+    // SAFETY: C promises a dump from `conntab_dump_new` that was not freed and is used by one thread at a time.
+    let dump = unsafe { dump.as_mut() };
+    let (Some(dump), false) = (dump, connection.is_null() || size == 0) else { return CONNTAB_EINVAL };
+    match dump.0.next() {
+        Some(next) => {
+            // SAFETY: C promises `size` writable bytes.
+            unsafe { sized_out(&conntab_connection::of(&next), connection, size) };
+            1
+        }
+        None => 0,
+    }
+}
+
+/// Ends a walk; NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_dump_free(dump: *mut conntab_dump) {
+    if !dump.is_null() {
+        // SAFETY: C promises that it came from `conntab_dump_new` and is not used again.
+        drop(unsafe { Box::from_raw(dump) });
+    }
+}
+
+/// The counters of a table, added up over its workers, and what it uses of what it reserved. The first ten are those of
+/// `conntrack -S`. Approximate while workers are at it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct conntab_stats {
+    /// Packets that found a connection.
+    pub found: u64,
+    /// Packets judged INVALID.
+    pub invalid: u64,
+    /// Connections confirmed.
+    pub insert: u64,
+    /// Connections that could not be confirmed because of a clash; their packet was dropped.
+    pub insert_failed: u64,
+    /// Packets dropped because the table was full or a connection could not be confirmed.
+    pub drop: u64,
+    /// Connections evicted to make room.
+    pub early_drop: u64,
+    /// Packets whose headers, checksum or inner packet were no good, and ICMP errors about no known connection (also
+    /// counted as invalid).
+    pub error: u64,
+    /// Lookups done again because the connection they had found was gone.
+    pub search_restart: u64,
+    /// Clashes resolved by adopting the connection that was there first.
+    pub clash_resolve: u64,
+    /// Inserts refused because a chain was too long.
+    pub chaintoolong: u64,
+    /// Packets let through with their connection without changing it.
+    pub ignored: u64,
+    /// Packets judged by their connection's state alone because its record was being written.
+    pub busy: u64,
+    /// Connections that ended by their timeout.
+    pub expired: u64,
+    /// Connections deleted, flushed, or ended by a packet.
+    pub deleted: u64,
+    /// New connections let go without being confirmed.
+    pub not_confirmed: u64,
+    /// Packets dropped because all freed entries wait for a worker that stands still.
+    pub reclaim_stalled: u64,
+    /// Events lost because their queue was full.
+    pub events_lost: u64,
+    /// Sweeps by conntab_reap that took longer than a day.
+    pub late_sweep: u64,
+    /// Connections, unconfirmed ones included.
+    pub connections: u64,
+    /// The most there may be.
+    pub max: u64,
+    /// Entries there are: more than `max`, for those that wait to be used again.
+    pub entries: u64,
+    /// Entries neither used nor waiting (those in the workers' caches do not count as free).
+    pub free: u64,
+    /// Entries freed, and not to be used again before every worker that was at work has moved on.
+    pub waiting: u64,
+    /// Overflow buckets there are.
+    pub overflow: u64,
+    /// Overflow buckets in chains or waiting.
+    pub overflow_used: u64,
+    /// Slots that were not where they must be: an error in this library if not 0.
+    pub lost: u64,
+}
+
+/// Reads the statistics of a table into `stats`; `size`: sizeof(struct conntab_stats). Returns CONNTAB_OK, or
+/// CONNTAB_EINVAL for NULL. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_stats(
+    of: *const conntab_table,
+    stats: *mut conntab_stats,
+    size: usize,
+) -> c_int {
+    let (Some(table), false) = (table(of), stats.is_null() || size == 0) else { return CONNTAB_EINVAL };
+    let (counted, usage) = (table.stats(), table.usage());
+    let all = conntab_stats {
+        found: counted.found,
+        invalid: counted.invalid,
+        insert: counted.insert,
+        insert_failed: counted.insert_failed,
+        drop: counted.drop,
+        early_drop: counted.early_drop,
+        error: counted.error,
+        search_restart: counted.search_restart,
+        clash_resolve: counted.clash_resolve,
+        chaintoolong: counted.chaintoolong,
+        ignored: counted.ignored,
+        busy: counted.busy,
+        expired: counted.expired,
+        deleted: counted.deleted,
+        not_confirmed: counted.not_confirmed,
+        reclaim_stalled: counted.reclaim_stalled,
+        events_lost: counted.events_lost,
+        late_sweep: counted.late_sweep,
+        connections: usage.connections.into(),
+        max: usage.max.into(),
+        entries: usage.entries,
+        free: usage.free,
+        waiting: usage.waiting,
+        overflow: usage.overflow,
+        overflow_used: usage.overflow_used,
+        lost: usage.lost,
+    };
+    // SAFETY: C promises `size` writable bytes.
+    unsafe { sized_out(&all, stats, size) };
+    CONNTAB_OK
+}

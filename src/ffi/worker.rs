@@ -1,0 +1,231 @@
+//! Chapter: workers.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{
+    CONNTAB_EBUSY, CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_EPROTO, CONNTAB_EROOM, CONNTAB_ESTATE, CONNTAB_OK,
+    conntab_table, conntab_tuple, conntab_verdict, number, table,
+};
+use crate::packet::Handle;
+use crate::policy::PolicyError;
+use crate::worker::{NatError, Worker};
+
+/// The means to track packets: one per thread at a time. Opaque. It may be made on one thread and used on another, but
+/// not by two at once: calls that find it in use return CONNTAB_EBUSY.
+///
+/// Between conntab_track and the next conntab_reap or conntab_idle a worker holds back the reuse of freed entries, so
+/// that its burst can use them. A WORKER THAT WILL NOT TRACK FOR A WHILE MUST CALL ONE OF THE TWO; one that does not (its
+/// thread sleeps, or is dead) stops nobody, but freed entries pile up, and in the end new connections of all workers are
+/// refused with the reason reclaim-stalled. If a worker's thread has died outside a call, any other thread may take the
+/// worker over or free it. If it has died inside a call, the worker answers CONNTAB_EBUSY for ever; it must not be freed,
+/// and its table's freed entries stay held back: make a new table.
+pub struct conntab_worker {
+    /// Whether a call is in it.
+    busy: AtomicBool,
+    worker: std::cell::UnsafeCell<Worker>,
+}
+
+/// A worker for the length of a call.
+pub(super) struct Held<'a> {
+    of: &'a conntab_worker,
+}
+
+impl Held<'_> {
+    pub fn worker(&mut self) -> &mut Worker {
+        // SAFETY: `busy` was taken by `hold`, so nobody else holds the worker; the borrow ends with `self`'s.
+        unsafe { &mut *self.of.worker.get() }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `hold`.
+        self.of.busy.store(false, Ordering::Release);
+    }
+}
+
+/// Takes a worker for the length of a call.
+#[inline]
+pub(super) fn hold<'a>(worker: *const conntab_worker) -> Result<Held<'a>, c_int> {
+    // SAFETY: C promises a worker from `conntab_worker_new` that was not freed; only shared references are made of it.
+    let Some(of) = (unsafe { worker.as_ref() }) else { return Err(CONNTAB_EINVAL) };
+    // Acquire: pairs with the Release in `drop`, of another thread if the worker has moved. (A load and a store instead of
+    // an exchange would be cheaper by 5 ns, and would miss what it is for.)
+    if of.busy.swap(true, Ordering::Acquire) {
+        return Err(CONNTAB_EBUSY);
+    }
+    Ok(Held { of })
+}
+
+/// Makes a worker of a table, written to `out`; the caller owns it (conntab_worker_free). Returns CONNTAB_OK;
+/// CONNTAB_EUSERS: as many exist as conntab_config.workers allows; CONNTAB_EINVAL for NULL. Any thread; allocates 12 kB.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_worker_new(of: *const conntab_table, out: *mut *mut conntab_worker) -> c_int {
+    let (Some(table), false) = (table(of), out.is_null() || !out.is_aligned()) else { return CONNTAB_EINVAL };
+    match table.worker() {
+        Ok(worker) => {
+            let worker =
+                Box::into_raw(Box::new(conntab_worker { busy: AtomicBool::new(false), worker: worker.into() }));
+            // SAFETY: C promises room for a pointer; it was looked at.
+            unsafe { out.write(worker) };
+            CONNTAB_OK
+        }
+        Err(error) => number(&error),
+    }
+}
+
+/// Frees a worker, whose unconfirmed connections are let go; NULL is fine. Any thread, when no call is in it.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_worker_free(worker: *mut conntab_worker) {
+    if !worker.is_null() {
+        // SAFETY: C promises that it came from `conntab_worker_new` and is not used again.
+        drop(unsafe { Box::from_raw(worker) });
+    }
+}
+
+/// What conntab_reap did.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct conntab_reaped {
+    /// Entries looked at.
+    pub examined: u32,
+    /// Connections that ended.
+    pub expired: u32,
+    /// Chains of freed entries that were handed to reclamation.
+    pub chains: u32,
+    /// 1: this call finished a sweep over all entries.
+    pub wrapped: u32,
+}
+
+/// A slice of expiry and of reclamation: looks at up to `budget` entries (rounded up to 1024; 0: none) from where the last
+/// call, of any worker, ended, ends the connections that have expired, makes what was deleted reusable, and leaves the
+/// worker idle (conntab_idle). To be called regularly, from an idle loop say, by any worker or by all; the whole table must be
+/// swept once a day. `reaped` may be NULL.
+///
+/// Returns CONNTAB_OK, CONNTAB_EINVAL or CONNTAB_EBUSY. The worker's thread; bounded work; may free a little memory; never
+/// blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_reap(
+    worker: *mut conntab_worker,
+    now: u64,
+    budget: u32,
+    reaped: *mut conntab_reaped,
+) -> c_int {
+    let mut held = match hold(worker) {
+        Ok(held) => held,
+        Err(error) => return error,
+    };
+    let done = held.worker().reap(now, budget);
+    if !reaped.is_null() && reaped.is_aligned() {
+        let told = conntab_reaped {
+            examined: done.examined,
+            expired: done.expired,
+            chains: done.chains,
+            wrapped: done.wrapped.into(),
+        };
+        // SAFETY: C promises room for the struct; it was looked at.
+        unsafe { reaped.write(told) };
+    }
+    CONNTAB_OK
+}
+
+/// Frees the worker from holding back the reuse of entries until its next conntab_track; connections that were not
+/// confirmed are let go. Cheap; to be called when there is nothing to do. Returns CONNTAB_OK, CONNTAB_EINVAL or
+/// CONNTAB_EBUSY. The worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_idle(worker: *mut conntab_worker) -> c_int {
+    with(worker, |worker| {
+        worker.idle();
+        CONNTAB_OK
+    })
+}
+
+fn with(worker: *mut conntab_worker, work: impl FnOnce(&mut Worker) -> c_int) -> c_int {
+    match hold(worker) {
+        Ok(mut held) => work(held.worker()),
+        Err(error) => error,
+    }
+}
+
+fn found(found: bool) -> c_int {
+    if found { CONNTAB_OK } else { CONNTAB_ENOENT }
+}
+
+/// Sets the mark of a connection, confirmed or not. Returns CONNTAB_OK; CONNTAB_ENOENT: there is no such connection (any
+/// more); CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_set_mark(worker: *mut conntab_worker, conn: u64, mark: u32) -> c_int {
+    with(worker, |worker| found(worker.set_mark(Handle::from_u64(conn), mark)))
+}
+
+/// Ends a connection. Returns CONNTAB_OK; CONNTAB_ENOENT: there is none of that handle (any more), or it is not confirmed
+/// yet; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_delete(worker: *mut conntab_worker, conn: u64) -> c_int {
+    with(worker, |worker| found(worker.delete(Handle::from_u64(conn))))
+}
+
+/// Tells that the host has reset a TCP connection itself (a rule that rejects with a RST): its state becomes CLOSE, its
+/// time that of CLOSE. Returns CONNTAB_OK; CONNTAB_ENOENT: there is no such connection in the table (any more), or it is not
+/// TCP; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_set_closing(worker: *mut conntab_worker, now: u64, conn: u64) -> c_int {
+    with(worker, |worker| found(worker.set_closing(now, Handle::from_u64(conn))))
+}
+
+/// Gives an unconfirmed connection another reply tuple than the inverse of its original one: what NAT needs. `reply` is
+/// the tuple of a packet that answers, as it arrives: its source is where the connection was really sent, its destination
+/// who it claimed to be from. The verdict's status gets SRC_NAT and DST_NAT as they then hold. To be called between
+/// conntab_track and conntab_confirm; if another connection holds that tuple, conntab_confirm will drop the packet.
+///
+/// Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_EPROTO: network layer or protocol differ; CONNTAB_EROOM: IPv6 needs
+/// conntab_config.nat6; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_set_reply_tuple(
+    worker: *mut conntab_worker,
+    verdict: *mut conntab_verdict,
+    reply: *const conntab_tuple,
+) -> c_int {
+    let (false, Some(reply)) = (verdict.is_null() || !verdict.is_aligned(), conntab_tuple::read(reply)) else {
+        return CONNTAB_EINVAL;
+    };
+    with(worker, |worker| {
+        // SAFETY: C promises a verdict; any bytes are a valid `conntab_verdict`.
+        let given = unsafe { verdict.read() };
+        let mut meant = given.meant();
+        match worker.set_reply_tuple(&mut meant, &reply) {
+            Ok(()) => {
+                // SAFETY: as above.
+                unsafe { verdict.write(conntab_verdict::of(&meant)) };
+                CONNTAB_OK
+            }
+            Err(NatError::NotUnconfirmed) => CONNTAB_ESTATE,
+            Err(NatError::OtherProtocol) => CONNTAB_EPROTO,
+            Err(NatError::NoRoom) => CONNTAB_EROOM,
+        }
+    })
+}
+
+/// Gives an unconfirmed connection a timeout policy (conntab_table_policy): from now on its timeouts are those of the policy.
+/// To be called between conntab_track and conntab_confirm.
+///
+/// Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_ENOENT: there is no policy of that number; CONNTAB_EINVAL; CONNTAB_EBUSY. The
+/// worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_set_timeout_policy(
+    worker: *mut conntab_worker,
+    verdict: *const conntab_verdict,
+    policy: u8,
+) -> c_int {
+    if verdict.is_null() || !verdict.is_aligned() {
+        return CONNTAB_EINVAL;
+    }
+    // SAFETY: C promises a verdict; any bytes are a valid `conntab_verdict`.
+    let meant = unsafe { verdict.read() }.meant();
+    with(worker, |worker| match worker.set_timeout_policy(&meant, policy) {
+        Ok(()) => CONNTAB_OK,
+        Err(PolicyError::NotUnconfirmed) => CONNTAB_ESTATE,
+        Err(PolicyError::Unknown(_)) => CONNTAB_ENOENT,
+    })
+}
