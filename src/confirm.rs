@@ -49,7 +49,7 @@ impl Worker {
         if named == 0 && !(tells && keep != 0) {
             return 0;
         }
-        self.now = now;
+        self.at(now);
         self.local.enter();
         let mut fates = [Fate::Untouched; MAX_BURST];
         let inserted = self.insert(now, kept, &mut fates);

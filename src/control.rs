@@ -112,7 +112,7 @@ impl Table {
         let shared = &*self.shared;
         if shared.events.is_some() && shared.tuning.read().events != 0 {
             let queue = shared.config.workers as usize;
-            shared.tell(queue, EventKind::Destroy, change::DESTROY, index, shared.now());
+            shared.tell(queue, EventKind::Destroy, change::DESTROY, index, shared.clock.latest());
         }
     }
 

@@ -16,10 +16,10 @@ use std::time::Duration;
 use crate::conn::Word;
 use crate::memory::{Array, NoMemory, Options};
 use crate::packet::Handle;
+use crate::shared::SKEW;
 use crate::stats::Stat;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
 use crate::table::{is_gone, is_live};
-use crate::track::SKEW;
 use crate::worker::Worker;
 
 /// Hints are swept in pieces of this many, so that several workers can share a sweep.
@@ -188,7 +188,7 @@ impl Worker {
     /// those that did. Bounded work; may free a little memory; never blocks.
     pub fn reap(&mut self, now: u64, budget: u32) -> Reaped {
         let mut reaped = Reaped::default();
-        self.now = now;
+        self.at(now);
         self.take_over_tunables();
         let tick = now as u32;
         let entries = self.shared.table.entries();

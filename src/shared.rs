@@ -72,8 +72,32 @@ pub(crate) struct Seat {
     pub taken: AtomicU32,
     /// Permits its worker keeps.
     pub kept: AtomicU32,
-    /// The time its worker was told last.
-    pub now: AtomicU64,
+}
+
+/// Workers' clocks may differ by so many milliseconds.
+pub(crate) const SKEW: u32 = 1000;
+
+/// The latest time that any worker was told, in ms. On a line of its own: it is read in each burst, and written once a
+/// millisecond.
+#[repr(align(64))]
+#[derive(Default)]
+pub(crate) struct Clock(AtomicU64);
+
+impl Clock {
+    pub fn latest(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A worker is told the time; returns by how much its clock is behind the others', as far as that is allowed.
+    /// Relaxed: the time orders nothing.
+    #[inline]
+    pub fn behind(&self, now: u64) -> u32 {
+        let latest = self.latest();
+        if now > latest {
+            self.0.fetch_max(now, Ordering::Relaxed);
+        }
+        latest.saturating_sub(now).min(SKEW.into()) as u32
+    }
 }
 
 /// Tunables that may change while packets flow. Workers keep a copy and look once a burst whether it is current.
@@ -137,6 +161,7 @@ pub(crate) struct Shared {
     /// One for each worker and, last, one for calls without a worker.
     pub blocks: Array<Block>,
     pub seats: Array<Seat>,
+    pub clock: Clock,
 }
 
 fn options(config: &Config) -> Options {
@@ -242,6 +267,7 @@ impl Shared {
             sweep: Sweep::new(entries, options)?,
             blocks: Array::new(config.workers as usize + 1, options)?,
             seats: Array::new(config.workers as usize, options)?,
+            clock: Clock::default(),
             config,
         }))
     }
@@ -249,11 +275,6 @@ impl Shared {
     /// The counters of calls without a worker.
     pub fn control_block(&self) -> &Block {
         &self.blocks[self.config.workers as usize]
-    }
-
-    /// The latest time that any worker was told.
-    pub fn now(&self) -> u64 {
-        self.seats.iter().map(|seat| seat.now.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     /// Connections there are, unconfirmed ones included.

@@ -27,9 +27,6 @@ use crate::worker::{Pending, Worker};
 /// Tries to change a word that others are changing.
 const TRIES: usize = 64;
 
-/// Workers' clocks may differ by so many milliseconds: a refresh that shortens by less is an older clock's.
-pub(crate) const SKEW: u32 = 1000;
-
 /// Why a packet needs no connection: its verdict's state and reason.
 type Aside = (CtState, Reason);
 
@@ -253,9 +250,10 @@ impl Worker {
             L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick, &mut step),
             other => {
                 step = match other {
-                    L4::Udp { .. } | L4::UdpLite { .. } => {
+                    L4::Udp { .. } => {
                         udp::step(udp::Record::unpack(&conn.load_record()), tick, replied, assured, t)
                     }
+                    L4::UdpLite { .. } => udp::lite_step(replied, t),
                     L4::Icmp { .. } => icmp::step(false, t),
                     L4::Icmpv6 { .. } => icmp::step(true, t),
                     L4::Gre { .. } => gre::step(gre::Record::unpack(&conn.load_record()), replied),
@@ -369,17 +367,14 @@ impl Worker {
             if liberal {
                 after.set_liberal();
             }
-            after.time = new_time(before, step.timeout, private, tick);
+            after.time = new_time(before, step.timeout, private, tick, self.lag);
             let new = after.pack();
-            if new == old {
-                return after;
-            }
-            match conn.swap_word(old, new) {
+            match if new == old { Ok(()) } else { conn.swap_word(old, new) } {
                 Ok(()) => {
                     if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
                         self.shared.sweep.shorten(index, after.time, tick);
                     }
-                    let changes = changes(before, after);
+                    let changes = changes(before, after, step.anew);
                     if changes != 0 && self.tells() {
                         conn.note_changes(changes);
                     }
@@ -431,7 +426,7 @@ impl Worker {
         conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, &record);
         let mut word = Word::fresh(conn.word_acquire());
         word.state = step.state;
-        word.time = new_time(word, step.timeout, true, tick);
+        word.time = new_time(word, step.timeout, true, tick, 0);
         conn.set_private_word(word.pack());
         if let Some(account) = self.shared.account(index) {
             account.clear();
@@ -490,16 +485,17 @@ pub(crate) fn direction(hit: Hit, key: &Key) -> Direction {
 
 /// What an event has to tell.
 #[inline]
-fn changes(before: Word, after: Word) -> u16 {
+fn changes(before: Word, after: Word, anew: bool) -> u16 {
     let bit = |status: u16, change: u16| if after.has(status) && !before.has(status) { change } else { 0 };
     bit(status::SEEN_REPLY, change::REPLY)
         | bit(status::ASSURED, change::ASSURED)
-        | if after.state != before.state { change::PROTOINFO } else { 0 }
+        | if anew || after.state != before.state { change::PROTOINFO } else { 0 }
 }
 
-/// What the word's time becomes. While unconfirmed it is the timeout itself; it becomes a tick at `confirm`.
+/// What the word's time becomes. `lag`: a refresh that shortens by no more may be due to the clock, not the timeout, so
+/// it does not. While unconfirmed it is the timeout itself; it becomes a tick at `confirm`.
 #[inline]
-fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32) -> u32 {
+fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32, lag: u32) -> u32 {
     let fixed = before.has(status::FIXED_TIMEOUT);
     match timeout {
         _ if fixed => before.time,
@@ -511,7 +507,7 @@ fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32) -> u32 {
         Timeout::Set(seconds) => {
             let new = tick.wrapping_add(seconds * 1000);
             let shorter_by = before.time.wrapping_sub(new);
-            if (1..=SKEW).contains(&shorter_by) { before.time } else { new }
+            if (1..=lag).contains(&shorter_by) { before.time } else { new }
         }
         Timeout::Shorten { to, above } => {
             let (left, to) = (before.left(tick), to * 1000);

@@ -41,6 +41,8 @@ pub struct Worker {
     pub(crate) policies: Box<[Option<Tunables>]>,
     /// The time it was told last.
     pub(crate) now: u64,
+    /// By how much its clock was seen behind another worker's, at most.
+    pub(crate) lag: u32,
     pub(crate) pending: [Pending; MAX_BURST],
     /// How many of `pending` the last `track` used.
     pub(crate) pendings: usize,
@@ -118,6 +120,7 @@ impl Worker {
             tuning,
             policies,
             now: 0,
+            lag: 0,
             pending: [Pending::default(); MAX_BURST],
             pendings: 0,
             scratch: Some(Box::default()),
@@ -156,10 +159,20 @@ impl Worker {
 
     /// Starts a burst: leftovers of the last one are let go, changed tunables taken over, freed entries held back.
     pub(crate) fn begin(&mut self, now: u64) {
-        self.now = now;
+        self.at(now);
         self.release_pending();
         self.local.enter();
         self.take_over_tunables();
+    }
+
+    /// It is told the time.
+    #[inline]
+    pub(crate) fn at(&mut self, now: u64) {
+        self.now = now;
+        let behind = self.shared.clock.behind(now);
+        if behind > self.lag {
+            self.lag = behind;
+        }
     }
 
     /// Takes over tunables and policies that were changed since the last look.
@@ -173,11 +186,9 @@ impl Worker {
         }
     }
 
-    /// Lets others see how many permits are kept, and what time it is.
+    /// Lets others see how many permits are kept.
     pub(crate) fn publish(&self) {
-        let seat = &self.shared.seats[self.seat.number];
-        seat.kept.store(self.permits.kept(), Ordering::Relaxed);
-        seat.now.store(self.now, Ordering::Relaxed);
+        self.shared.seats[self.seat.number].kept.store(self.permits.kept(), Ordering::Relaxed);
     }
 
     pub(crate) fn release_pending(&mut self) {
@@ -271,7 +282,7 @@ impl Worker {
     /// table (any more), or it is not TCP.
     pub fn set_closing(&mut self, now: u64, conn: Handle) -> bool {
         let idle = !self.local.is_entered();
-        self.now = now;
+        self.at(now);
         self.local.enter();
         self.take_over_tunables();
         let closed = self.close(now as u32, conn);

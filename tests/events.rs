@@ -223,7 +223,7 @@ fn what_two_workers_did_is_all_there() {
                     play(&mut worker, 0, &udp([10, 1, 0, n as u8], common::SERVER, port, 2), true);
                     play(&mut worker, 0, &udp(common::SERVER, [10, 1, 0, n as u8], 2, port), true);
                 }
-                worker.reap(40_000, u32::MAX);
+                worker.idle();
             });
         }
     });

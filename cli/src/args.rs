@@ -18,6 +18,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Replay(Replay),
+    Trace(Trace),
 }
 
 /// Play a capture and print the connections as they stand after it
@@ -78,6 +79,22 @@ pub(crate) struct Replay {
     /// Do not print the summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// Play scenarios and write what a router with this table did
+///
+/// Plays each scenario: packets that come in from the two sides of a router, rules, settings, and time that passes. Writes
+/// it to DIR under its own name in recorded form: what became of each packet, the table and the events after each step.
+/// docs/scenarios.md tells the format, which is also that of recordings made with a kernel.
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// Directory for the recorded forms; made if it is not there
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// Scenarios, recorded or not
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

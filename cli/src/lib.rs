@@ -11,6 +11,7 @@ mod replay;
 mod summary;
 mod text;
 pub mod time;
+pub mod trace;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::from_arg_matches(&args::command().get_matches()).unwrap_or_else(|e| e.exit());
     let done = match cli.command {
         Command::Replay(args) => replay::run(&args),
+        Command::Trace(args) => trace::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,6 +47,8 @@ pub struct Step {
     pub outcome: Outcome,
     /// The protocol's state afterwards (TCP: [`tcp::State`]; 0 for protocols without states).
     pub state: u8,
+    /// The state is entered anew, though it may be the one there was: an event tells of it.
+    pub anew: bool,
     /// What becomes of the timeout.
     pub timeout: Timeout,
     /// The connection is to become ASSURED.
@@ -66,6 +68,7 @@ impl Step {
         Self {
             outcome: Outcome::Accept,
             state,
+            anew: false,
             timeout: Timeout::Set(timeout),
             assure: false,
             destroy: false,
@@ -77,7 +80,7 @@ impl Step {
     /// The packet has another outcome, for a reason, and leaves state and timeout as they are.
     #[inline]
     pub const fn other(outcome: Outcome, state: u8, reason: Reason, excess: u32) -> Self {
-        Self { outcome, state, timeout: Timeout::Keep, assure: false, destroy: false, reason, excess }
+        Self { outcome, reason, excess, timeout: Timeout::Keep, ..Self::accept(state, 0) }
     }
 
     /// The packet refreshes a connection whose protocol has no states.

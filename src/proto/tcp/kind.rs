@@ -2,14 +2,20 @@
 
 use crate::wire::tcp::flag;
 
-/// What a segment is to the state machine, by priority RST, SYN, FIN, ACK.
+/// What a segment is to the state machine, by priority RST, SYN, FIN, ACK. (The numbers are those that the kernel logs as
+/// `index`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// SYN without ACK.
     Syn = 0,
+    /// SYN with ACK.
     SynAck = 1,
+    /// FIN.
     Fin = 2,
+    /// ACK, with data or without.
     Ack = 3,
+    /// RST.
     Rst = 4,
 }
 
@@ -31,7 +37,7 @@ impl Kind {
     /// PSH, ECE and CWR say nothing about the connection (RFC 9293 3.1, RFC 3168). All 256 sets were tried on the
     /// kernel: tests/kernel/tcp_states.txt, `flags`.
     #[inline]
-    pub(super) const fn of(flags: u8) -> Option<Self> {
+    pub const fn of(flags: u8) -> Option<Self> {
         const SYN: u8 = flag::SYN;
         const SYN_URG: u8 = flag::SYN | flag::URG;
         const SYN_ACK: u8 = flag::SYN | flag::ACK;

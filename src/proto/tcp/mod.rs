@@ -9,6 +9,7 @@ mod special;
 mod table;
 mod window;
 
+pub use kind::Kind;
 pub use record::{End, Last, Record, flags};
 
 use super::{Outcome, Step};
@@ -16,7 +17,6 @@ use crate::reason::Reason;
 use crate::timeout::Tunables;
 use crate::tuple::Direction;
 use crate::wire::tcp::Segment;
-use kind::Kind;
 use table::Next;
 
 /// The state of a connection, numbered as in the kernel's uapi.

@@ -79,13 +79,13 @@ impl Last {
 
     /// The kind of the last segment.
     #[inline]
-    pub(super) fn kind(&self) -> Option<Kind> {
+    pub fn kind(&self) -> Option<Kind> {
         Kind::from_bits(self.what >> 1)
     }
 
     /// The way of the last segment.
     #[inline]
-    pub(super) fn direction(&self) -> Direction {
+    pub fn direction(&self) -> Direction {
         if self.what & 1 == 0 { Direction::Original } else { Direction::Reply }
     }
 

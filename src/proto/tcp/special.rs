@@ -40,6 +40,7 @@ pub(super) fn go(
     tunables: &Tunables,
 ) -> Step {
     let other = |outcome, reason, excess| Step::other(outcome, state as u8, reason, excess);
+    let mut anew = false;
     let mut to = match table::next(state, direction, kind) {
         Next::To(to) => to,
         Next::Invalid => return other(Outcome::Invalid, Reason::TcpState, 0),
@@ -48,6 +49,9 @@ pub(super) fn go(
                 return ignore(record, state, direction, kind, segment);
             }
             resynchronise(record, direction);
+            // The handshake begins again: the kernel tells of SYN_RECV even where that was the state (scenario
+            // tcp-synack-lost).
+            anew = true;
             State::SynRecv
         }
     };
@@ -111,6 +115,7 @@ pub(super) fn go(
         record.ends[sender].flags |= flags::CLOSE_INITIATED;
     }
     let mut step = Step::accept(to as u8, timeout(record, to, kind, seen, tunables));
+    step.anew = anew;
     if !seen.reply {
         if kind == Kind::Rst {
             // Nobody answered: nothing to remember (scenarios tcp-rst-syn-sent-*). It ends with the time it had (the

@@ -1,0 +1,37 @@
+//! The text of an event: what of a ctnetlink message is recorded.
+
+use conntab::connection::{Tracked, protocol_name};
+use conntab::event::{Event, EventKind, change};
+
+pub(super) fn text(event: &Event) -> String {
+    let connection = &event.connection;
+    let kind = match event.kind {
+        EventKind::New => "NEW",
+        EventKind::Update => "UPDATE",
+        EventKind::Destroy => "DESTROY",
+    };
+    let l4 = connection.original.l4;
+    let protocol = match protocol_name(l4) {
+        "unknown" => l4.to_string(),
+        name => name.to_owned(),
+    };
+    let mut text = format!("{kind} {protocol} {}", connection.original);
+    let mut has = Vec::new();
+    if let Tracked::Tcp(state, _) = connection.tracked
+        && (event.kind == EventKind::Destroy || event.changes & change::PROTOINFO != 0)
+    {
+        text += &format!(" tcp={}", state.as_str());
+        has.push("protoinfo");
+    }
+    if connection.zone_orig == connection.zone_reply && connection.zone_orig != 0 {
+        text += &format!(" zone={}", connection.zone_orig);
+    }
+    text += &format!(" status=0x{:x}", connection.status);
+    if connection.mark != 0 || event.changes & change::MARK != 0 {
+        has.push("mark");
+    }
+    if !has.is_empty() {
+        text += &format!(" has={}", has.join(","));
+    }
+    text
+}

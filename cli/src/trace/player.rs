@@ -1,0 +1,84 @@
+//! Plays a scenario: time passes, settings change, packets come, and after each step the table is read.
+
+use conntab::Connection;
+use conntab::connection::Tracked;
+
+use super::Problem;
+use super::router::{Router, Seen};
+use super::rules::Action;
+use super::scenario::{Scenario, Setup};
+use super::tracker::Tracker;
+
+/// What was seen of a step.
+pub(super) struct Moment {
+    /// Milliseconds since the beginning.
+    pub time: u64,
+    pub verdict: Option<Seen>,
+    /// The table's lines, sorted.
+    pub table: Vec<String>,
+    pub events: Vec<String>,
+}
+
+pub(super) fn play(scenario: &Scenario, origin: u64) -> Result<Vec<Moment>, Problem> {
+    let mut router = make(scenario, origin).map_err(|what| Problem { step: None, what })?;
+    let mut time = 0;
+    let mut moments = Vec::with_capacity(scenario.steps.len());
+    for (at, step) in scenario.steps.iter().enumerate() {
+        let problem = |what| Problem { step: Some(at), what };
+        time += step.wait;
+        router.tracker.wait(step.wait);
+        // The order in which a recording is made.
+        set(&mut router, &step.setup).map_err(problem)?;
+        router.add(&step.setup.host).map_err(problem)?;
+        let verdict =
+            step.packet.as_ref().map(|packet| router.packet(packet)).transpose().map_err(problem)?;
+        router.tracker.sweep();
+        let mut table: Vec<_> = router.tracker.connections().map(|c| line(&c)).collect();
+        table.sort_by_cached_key(|line| without_seconds(line));
+        let events = router.tracker.events();
+        moments.push(Moment { time, verdict, table, events });
+    }
+    Ok(moments)
+}
+
+fn make(scenario: &Scenario, origin: u64) -> Result<Router, String> {
+    let setups = std::iter::once(&scenario.setup).chain(scenario.steps.iter().map(|step| &step.setup));
+    let actions = setups.flat_map(|setup| &setup.host.rules).flat_map(|rule| &rule.actions);
+    let policies = actions.filter(|action| matches!(action, Action::Timeout(_))).count();
+    let policies = u8::try_from(policies).map_err(|_| "more than 255 timeout policies".to_owned())?;
+    let mut router = Router::new(Tracker::new(origin, policies)?);
+    // Rules come first: what a timeout policy does not name keeps its default.
+    router.add(&scenario.setup.host)?;
+    set(&mut router, &scenario.setup)?;
+    Ok(router)
+}
+
+fn set(router: &mut Router, setup: &Setup) -> Result<(), String> {
+    setup.sysctl.iter().try_for_each(|setting| router.tracker.set(&setting.name, setting.value))
+}
+
+/// A connection as it is recorded: the line of `/proc/net/nf_conntrack` without `use=` and with single spaces, then
+/// what that file does not show.
+fn line(connection: &Connection) -> String {
+    let text = connection.to_string();
+    let text = text.rsplit_once(" use=").map_or(text.as_str(), |(text, _)| text);
+    let words: Vec<_> = text
+        .split_ascii_whitespace()
+        .filter(|word| !word.starts_with("timeout=") && !word.starts_with("stream_timeout="))
+        .collect();
+    let mut line = format!("{} ; status=0x{:x}", words.join(" "), connection.status);
+    if let Tracked::Tcp(_, Some(record)) = connection.tracked {
+        let [a, b] = record.ends;
+        line += &format!(" wscale={}/{} tcpflags=0x{:02x}/0x{:02x}", a.scale, b.scale, a.flags, b.flags);
+    }
+    line
+}
+
+/// What lines are sorted by.
+fn without_seconds(line: &str) -> String {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    if words.len() > 4 {
+        words.remove(4);
+    }
+    words.join(" ")
+}

@@ -1,0 +1,369 @@
+//! The way of a packet through the router: hooks, rules, routing, and what the router answers.
+
+use std::net::IpAddr;
+
+use conntab::tuple::{Direction, L3, Zone, protocol};
+use conntab::{CtState, Verdict};
+
+use super::answer::{self, Fault, Resetting};
+use super::ip::{Ip, Refused};
+use super::matching::Asked;
+use super::options::{self, Judged};
+use super::reject::Reject;
+use super::route::{self, Route};
+use super::rules::{Action, Host, Number, Place, Rule};
+use super::scenario::Arrival;
+use super::service::{self, Answer};
+use super::tracker::{Tracker, Wishes};
+use super::words;
+
+pub(super) struct Router {
+    pub tracker: Tracker,
+    rules: Vec<Rule>,
+    /// Identification of the next IPv4 packet of its own.
+    id: u16,
+}
+
+/// What was seen of a packet.
+pub(super) struct Seen {
+    /// Right after tracking.
+    pub state: &'static str,
+    pub dir: Option<Direction>,
+    /// What the kernel would have logged.
+    pub reasons: Vec<String>,
+    /// It was delivered to the router itself.
+    pub local: bool,
+    /// The router had something to say itself.
+    pub answered: bool,
+    /// What came out of either side.
+    pub out: Vec<(u8, Vec<u8>)>,
+}
+
+/// A packet under way.
+struct Transit {
+    ip: Ip,
+    side: u8,
+    out: Option<u8>,
+    /// `None`: not tracked yet.
+    verdict: Option<Verdict>,
+    wishes: Wishes,
+}
+
+impl Transit {
+    /// What rules see as its state.
+    fn state(&self) -> CtState {
+        match &self.verdict {
+            Some(verdict) if verdict.state == CtState::Invalid && self.wishes.notrack => CtState::Untracked,
+            Some(verdict) => verdict.state,
+            None if self.wishes.notrack => CtState::Untracked,
+            // It has a template then, which looks like a new connection.
+            None if self.wishes.zones.is_some() => CtState::New,
+            None => CtState::Invalid,
+        }
+    }
+}
+
+/// What the rules of a place decided.
+enum Fate {
+    GoesOn,
+    Dropped,
+    Rejected(Reject),
+}
+
+impl Router {
+    pub fn new(tracker: Tracker) -> Self {
+        Self { tracker, rules: Vec::new(), id: 1 }
+    }
+
+    /// Adds rules and NAT chains to those there are.
+    pub fn add(&mut self, host: &Host) -> Result<(), String> {
+        for rule in &host.rules {
+            let mut rule = rule.clone();
+            for action in &mut rule.actions {
+                if let Action::Timeout(policy) = action {
+                    self.tracker.add_policy(policy)?;
+                }
+            }
+            self.rules.push(rule);
+        }
+        if host.nat { self.tracker.nat_hooks() } else { Ok(()) }
+    }
+
+    pub fn packet(&mut self, arrival: &Arrival) -> Result<Seen, String> {
+        let mut seen = Seen {
+            state: "NONE",
+            dir: None,
+            reasons: Vec::new(),
+            local: false,
+            answered: false,
+            out: Vec::new(),
+        };
+        let side = arrival.side;
+        let ip = match Ip::receive(&arrival.bytes) {
+            Ok(ip) => ip,
+            Err(Refused::Silently) => return Ok(seen),
+            Err(Refused::ParameterProblem(ip, code, pointer)) => {
+                self.tell(&ip, side, Fault { kind: 4, code, rest: pointer }, None, &mut seen);
+                return Ok(seen);
+            }
+        };
+        let mut transit = Transit { ip, side, out: None, verdict: None, wishes: Wishes::default() };
+        seen.state = "DROP";
+        if self.ends(Place::Raw, &mut transit, &mut seen) {
+            return Ok(seen);
+        }
+        let known = self.tracker.known(&transit.ip, transit.wishes);
+        let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
+        transit.wishes.notrack = false;
+        seen.reasons.extend(words::about(&transit.ip, known.as_ref(), &verdict));
+        match verdict.state {
+            CtState::Drop => return Ok(seen),
+            CtState::Fragment => return Err("fragments are not put together yet".to_owned()),
+            _ => {}
+        }
+        transit.verdict = Some(verdict);
+        if self.ends(Place::Mangle, &mut transit, &mut seen) {
+            return Ok(seen);
+        }
+        seen.state = transit.state().as_str();
+        seen.dir = transit.verdict.as_ref().and_then(Verdict::direction);
+        match options::judge(&transit.ip) {
+            Judged::Good => {}
+            Judged::Lost => {
+                self.lost(&mut transit);
+                return Ok(seen);
+            }
+            Judged::Problem(pointer) => {
+                let fault = Fault { kind: 12, code: 0, rest: u32::from(pointer) << 24 };
+                self.tell(&transit.ip, side, fault, transit.verdict.as_ref(), &mut seen);
+                self.lost(&mut transit);
+                return Ok(seen);
+            }
+            Judged::NotPlayed(kind) => return Err(format!("IPv4 option {kind} is not played here")),
+        }
+        match route::input(transit.ip.src, transit.ip.dst, side) {
+            Route::Out(out) => self.forward(&mut transit, out, true, &mut seen),
+            Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
+            Route::Local => self.deliver(&mut transit, true, &mut seen),
+            Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
+            Route::Nowhere => self.lost(&mut transit),
+        }
+        if seen.answered && options::records_route(&transit.ip) {
+            return Err("an answer to a packet that records its route is not played here".to_owned());
+        }
+        Ok(seen)
+    }
+
+    /// Whether the rules of a place end the packet's way.
+    fn ends(&mut self, place: Place, transit: &mut Transit, seen: &mut Seen) -> bool {
+        match self.ask(place, transit) {
+            Fate::GoesOn => return false,
+            Fate::Dropped => {}
+            Fate::Rejected(reject) => self.reject(reject, transit, seen),
+        }
+        self.lost(transit);
+        true
+    }
+
+    fn ask(&mut self, place: Place, transit: &mut Transit) -> Fate {
+        for rule in self.rules.iter().filter(|rule| rule.at == place) {
+            let asked =
+                Asked { ip: &transit.ip, side: transit.side, out: transit.out, state: transit.state() };
+            if !asked.matches(rule) {
+                continue;
+            }
+            for action in &rule.actions {
+                match act(action, &mut self.tracker, transit) {
+                    Fate::GoesOn => {}
+                    end => return end,
+                }
+            }
+        }
+        Fate::GoesOn
+    }
+
+    /// It leads no further.
+    fn lost(&mut self, transit: &mut Transit) {
+        if let Some(verdict) = &mut transit.verdict {
+            self.tracker.confirm(verdict, false);
+        }
+    }
+
+    /// It passes the last hook. Whether it may (it may have lost a clash).
+    fn confirmed(&mut self, transit: &mut Transit) -> bool {
+        let Some(verdict) = &mut transit.verdict else { return true };
+        self.tracker.confirm(verdict, true);
+        verdict.state != CtState::Drop
+    }
+
+    /// `answered`: the neighbour there answers for its address.
+    fn forward(&mut self, transit: &mut Transit, out: u8, answered: bool, seen: &mut Seen) {
+        if transit.ip.hop_limit() <= 1 {
+            let fault = if transit.ip.l3 == L3::V4 { Fault::new(11, 0) } else { Fault::new(3, 0) };
+            self.tell(&transit.ip, transit.side, fault, transit.verdict.as_ref(), seen);
+            return self.lost(transit);
+        }
+        transit.out = Some(out);
+        transit.ip.decrement();
+        if transit.ip.l3 == L3::V4 {
+            options::record_route(&mut transit.ip, route::own_v4(out));
+        }
+        if self.ends(Place::Forward, transit, seen) {
+            return;
+        }
+        if self.confirmed(transit) && answered {
+            seen.out.push((out, std::mem::take(&mut transit.ip.bytes)));
+        }
+    }
+
+    /// `alone`: it was meant for the router alone.
+    fn deliver(&mut self, transit: &mut Transit, alone: bool, seen: &mut Seen) {
+        seen.local = true;
+        if self.confirmed(transit) {
+            self.answer(transit, alone, seen);
+        }
+    }
+
+    /// What the router, on which nobody listens, answers.
+    fn answer(&mut self, transit: &Transit, alone: bool, seen: &mut Seen) {
+        let ip = &transit.ip;
+        match service::answer(ip, alone) {
+            Answer::Nothing => {}
+            Answer::Reset => {
+                if let Some(reset) = answer::reset(ip, Resetting::Host) {
+                    self.send(reset, transit.side, None, seen);
+                }
+            }
+            Answer::EchoReply => {
+                let src = if alone { ip.dst } else { route::own_v6(transit.side).into() };
+                if let Some(reply) = answer::echo_reply(ip, src, self.id) {
+                    self.id = self.id.wrapping_add(1);
+                    self.send(reply, transit.side, None, seen);
+                }
+            }
+            Answer::Fault(fault) => self.tell(ip, transit.side, fault, transit.verdict.as_ref(), seen),
+        }
+    }
+
+    fn reject(&mut self, reject: Reject, transit: &Transit, seen: &mut Seen) {
+        let (ip, cause) = (&transit.ip, transit.verdict.as_ref());
+        // Nobody vouches for where it came from.
+        if answer::broken(ip) {
+            return;
+        }
+        match reject {
+            Reject::TcpReset => {
+                if let Some(reset) = answer::reset(ip, Resetting::Rule) {
+                    if let Some(verdict) = cause {
+                        self.tracker.set_closing(verdict);
+                    }
+                    self.send(reset, transit.side, cause, seen);
+                }
+            }
+            Reject::Icmp { .. } => {
+                if let Some(code) = reject.code(ip.l3) {
+                    let kind = if ip.l3 == L3::V4 { 3 } else { 1 };
+                    self.tell(ip, transit.side, Fault::new(kind, code), cause, seen);
+                }
+            }
+        }
+    }
+
+    /// Sends an ICMP error about a packet.
+    fn tell(&mut self, cause: &Ip, side: u8, fault: Fault, verdict: Option<&Verdict>, seen: &mut Seen) {
+        let src = Self::source(cause, side);
+        if let Some(error) = src.and_then(|src| answer::error(cause, fault, src, self.id)) {
+            self.id = self.id.wrapping_add(1);
+            self.send(error, side, verdict, seen);
+        }
+    }
+
+    /// The address from which the router speaks about a packet: that to which it was sent, if it is its own; else its
+    /// own where the sender is (IPv4), or where the packet came in (IPv6).
+    fn source(cause: &Ip, side: u8) -> Option<IpAddr> {
+        if route::output(cause.dst, side) == Route::Local {
+            return Some(cause.dst);
+        }
+        if cause.l3 == L3::V6 {
+            return Some(route::own_v6(side).into());
+        }
+        match route::output(cause.src, side) {
+            Route::Out(side) | Route::Waits(side) => Some(route::own_v4(side).into()),
+            _ => None,
+        }
+    }
+
+    /// Sends a packet of the router's own. `cause`: the verdict of the packet it is about, to whose connection it is
+    /// attached if there is one.
+    fn send(&mut self, bytes: Vec<u8>, side: u8, cause: Option<&Verdict>, seen: &mut Seen) {
+        let Ok(ip) = Ip::receive(&bytes) else { return };
+        let route = route::output(ip.dst, side);
+        if route == Route::Nowhere {
+            return;
+        }
+        match cause {
+            Some(cause) if !cause.conn.is_none() => self.tracker.sends_attached(cause),
+            _ => {
+                let known = self.tracker.known(&ip, Wishes::default());
+                let mut verdict = self.tracker.sends(&bytes);
+                seen.reasons.extend(words::about(&ip, known.as_ref(), &verdict));
+                self.tracker.confirm(&mut verdict, true);
+                if verdict.state == CtState::Drop {
+                    return;
+                }
+            }
+        }
+        seen.answered = true;
+        if let Route::Out(out) = route {
+            seen.out.push((out, bytes));
+        }
+    }
+}
+
+/// Does what a rule says.
+fn act(action: &Action, tracker: &mut Tracker, transit: &mut Transit) -> Fate {
+    let length = transit.ip.bytes.len() as u32;
+    let number = |n: &Number| match n {
+        Number::Given(n) => *n,
+        Number::Length => length,
+    };
+    match (action, &mut transit.verdict) {
+        // Not of what has a zone. After tracking it is about what is INVALID.
+        (Action::NoTrack, verdict) => {
+            if transit.wishes.zones.is_none() || verdict.is_some() {
+                transit.wishes.notrack = true;
+            }
+        }
+        (Action::Zone(zone), None) => tracked_in(&mut transit.wishes, [*zone, *zone]),
+        (Action::ZoneOriginal(zone), None) => tracked_in(&mut transit.wishes, [*zone, 0]),
+        (Action::Zone(_) | Action::ZoneOriginal(_), Some(_)) => {}
+        (Action::Mark(_) | Action::MarkOr(_) | Action::Timeout(_), None) => {}
+        (Action::Mark(mark), Some(verdict)) => tracker.set_mark(verdict, number(mark)),
+        (Action::MarkOr(mark), Some(verdict)) => {
+            let mark = verdict.mark | number(mark);
+            tracker.set_mark(verdict, mark);
+        }
+        (Action::Timeout(policy), Some(verdict)) => {
+            if transit.ip.protocol() == Some(policy.protocol) {
+                tracker.set_policy(verdict, policy);
+            }
+        }
+        (Action::Drop, _) => return Fate::Dropped,
+        (Action::Reject(reject), _) => {
+            let about = match reject {
+                Reject::TcpReset => transit.ip.protocol() == Some(protocol::TCP),
+                Reject::Icmp { .. } => reject.code(transit.ip.l3).is_some(),
+            };
+            if about {
+                return Fate::Rejected(*reject);
+            }
+        }
+    }
+    Fate::GoesOn
+}
+
+/// The first zone holds, and what has one is tracked whatever was said before.
+fn tracked_in(wishes: &mut Wishes, zones: [Zone; 2]) {
+    wishes.notrack = false;
+    wishes.zones.get_or_insert(zones);
+}

@@ -1,0 +1,160 @@
+//! The table, as the router uses it. All calls of the library are here.
+
+use conntab::config::Config;
+use conntab::packet::{Hook, packet_flag};
+use conntab::tuple::{Tuple, Zone};
+use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
+
+use super::events;
+use super::ip::Ip;
+use super::rules::Policy;
+use super::words::Known;
+
+/// More connections than a scenario has.
+const MAX: u32 = 4096;
+
+/// More events than a step has.
+const EVENTS: u32 = 16_384;
+
+/// The table wants a sweep over all entries within a day, since its 32-bit ticks wrap.
+const STEP: u64 = 12 * 3_600_000;
+
+/// What raw rules have said of a packet.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wishes {
+    pub notrack: bool,
+    /// Zones of either direction.
+    pub zones: Option<[Zone; 2]>,
+}
+
+pub(super) struct Tracker {
+    table: Table,
+    worker: Worker,
+    now: u64,
+    policies: u8,
+}
+
+impl Tracker {
+    /// `policies`: how many timeout policies there may be.
+    pub fn new(now: u64, policies: u8) -> Result<Self, String> {
+        let config = Config {
+            max: MAX,
+            workers: 1,
+            acct: true,
+            events: EVENTS,
+            timeout_policies: policies.into(),
+            prefault: false,
+            ..Config::default()
+        };
+        let table = Table::new(config).map_err(|e| e.to_string())?;
+        let worker = table.worker().map_err(|e| e.to_string())?;
+        Ok(Self { table, worker, now, policies: 0 })
+    }
+
+    pub fn set(&mut self, name: &str, value: u32) -> Result<(), String> {
+        self.table.set(name, value).map_err(|e| e.to_string())
+    }
+
+    /// NAT chains exist from now on.
+    pub fn nat_hooks(&mut self) -> Result<(), String> {
+        self.set("nat_hooks", 1)
+    }
+
+    /// Gives a policy its number. What it does not name has its default, whatever the settings are: nft names all.
+    pub fn add_policy(&mut self, policy: &mut Policy) -> Result<(), String> {
+        let timeouts = policy.timeouts()?;
+        self.policies += 1;
+        policy.number = self.policies;
+        self.table.set_timeout_policy(policy.number, &timeouts).map_err(|e| e.to_string())
+    }
+
+    /// Time passes, in steps, so that all that expires in it is seen to expire.
+    pub fn wait(&mut self, ms: u64) {
+        let target = self.now.saturating_add(ms);
+        while target - self.now > STEP && self.table.count() > 0 {
+            self.now += STEP;
+            self.sweep();
+        }
+        self.now = target;
+    }
+
+    /// Ends what has expired.
+    pub fn sweep(&mut self) {
+        self.worker.reap(self.now, u32::MAX);
+    }
+
+    /// The connection that a packet will find.
+    pub fn known(&mut self, ip: &Ip, wishes: Wishes) -> Option<Known> {
+        let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32).ok()?;
+        let (tuple, now) = (Tuple::of(&headers), self.now);
+        let unacknowledged = self.table.tunables().tcp_timeout_unacknowledged;
+        let mut section = self.worker.section();
+        wishes.zones.unwrap_or_default().into_iter().find_map(|zone| {
+            let view = section.lookup(now, zone, &tuple)?;
+            Some(Known { dir: view.direction(), connection: view.copy(now)?, unacknowledged })
+        })
+    }
+
+    /// A packet that arrived.
+    pub fn arrives(&mut self, bytes: &[u8], wishes: Wishes) -> Verdict {
+        let flags = if wishes.notrack { packet_flag::NOTRACK } else { 0 };
+        let mut packet = Packet::new(bytes).with_flags(flags);
+        [packet.zone_orig, packet.zone_reply] = wishes.zones.unwrap_or_default();
+        self.track(packet)
+    }
+
+    /// A packet of the router's own, to be confirmed like others.
+    pub fn sends(&mut self, bytes: &[u8]) -> Verdict {
+        let mut packet = Packet::new(bytes);
+        packet.hook = Hook::Output;
+        self.track(packet)
+    }
+
+    fn track(&mut self, packet: Packet<'_>) -> Verdict {
+        let mut verdicts = [Verdict::default()];
+        self.worker.track(self.now, &[packet], &mut verdicts);
+        let [verdict] = verdicts;
+        verdict
+    }
+
+    /// Whether the packet leaves, or is delivered, is settled. (It may lose a clash now: see the verdict's state.)
+    pub fn confirm(&mut self, verdict: &mut Verdict, leaves: bool) {
+        let mut verdicts = [*verdict];
+        self.worker.confirm(self.now, &mut verdicts, leaves.into());
+        [*verdict] = verdicts;
+    }
+
+    /// A packet of the router's own that is attached to the connection of the one that caused it: it changes nothing,
+    /// but lets out the events that wait.
+    pub fn sends_attached(&mut self, cause: &Verdict) {
+        if !cause.unconfirmed {
+            self.worker.confirm(self.now, &mut [*cause], 1);
+        }
+    }
+
+    /// The router has reset the connection in the name of its ends.
+    pub fn set_closing(&mut self, verdict: &Verdict) {
+        self.worker.set_closing(self.now, verdict.conn);
+    }
+
+    pub fn set_mark(&mut self, verdict: &mut Verdict, mark: u32) {
+        if self.worker.set_mark(verdict.conn, mark) {
+            verdict.mark = mark;
+        }
+    }
+
+    /// Of a connection that is in the table already, nothing changes.
+    pub fn set_policy(&mut self, verdict: &Verdict, policy: &Policy) {
+        let _ = self.worker.set_timeout_policy(verdict, policy.number);
+    }
+
+    /// What is in the table now.
+    pub fn connections(&self) -> impl Iterator<Item = Connection> {
+        self.table.dump(self.now)
+    }
+
+    /// What has happened since the last call.
+    pub fn events(&mut self) -> Vec<String> {
+        self.table.events().map(|event| events::text(&event)).collect()
+    }
+}
