@@ -16,7 +16,7 @@ pub(super) enum Route {
     /// To a group the router is in.
     Group,
     /// Nowhere, which its sender is told.
-    NoRoute,
+    Unreachable,
     /// Nowhere.
     Nowhere,
 }
@@ -87,7 +87,7 @@ fn input_v6(src: Ipv6Addr, dst: Ipv6Addr, side: u8) -> Route {
         return if GROUPS_V6.contains(&dst) || solicited(dst, side) { Route::Group } else { Route::Nowhere };
     }
     if dst.is_unicast_link_local() && side == 0 {
-        return Route::NoRoute;
+        return Route::Unreachable;
     }
     match v6(dst) {
         // What has no meaning beyond its link stays there (RFC 4291 sections 2.5.2 and 2.5.6).

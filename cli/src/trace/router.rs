@@ -117,7 +117,7 @@ impl Router {
             Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
             Route::Local => self.deliver(&mut transit, true, &mut seen),
             Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
-            Route::NoRoute => {
+            Route::Unreachable => {
                 self.tell(&transit.ip, side, Fault::new(1, 0), transit.verdict.as_ref(), &mut seen);
                 self.lost(&mut transit);
             }
