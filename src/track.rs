@@ -250,9 +250,10 @@ impl Worker {
             L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick, &mut step),
             other => {
                 step = match other {
-                    L4::Udp { .. } | L4::UdpLite { .. } => {
+                    L4::Udp { .. } => {
                         udp::step(udp::Record::unpack(&conn.load_record()), tick, replied, assured, t)
                     }
+                    L4::UdpLite { .. } => udp::lite_step(replied, t),
                     L4::Icmp { .. } => icmp::step(false, t),
                     L4::Icmpv6 { .. } => icmp::step(true, t),
                     L4::Gre { .. } => gre::step(gre::Record::unpack(&conn.load_record()), replied),

@@ -360,6 +360,13 @@ fn an_older_clock_shortens_nothing() {
     assert_eq!(shown(&table, 10_000)[0].timeout_ms, 30_000);
     pass(&mut late, 10_001, &packet);
     assert_eq!(shown(&table, 10_001)[0].timeout_ms, 30_000);
+    // What is shorter by more than the clocks differ is meant so; and by the clock that is ahead, whatever is shorter.
+    table.set("udp_timeout", 29).unwrap();
+    pass(&mut early, 9_300, &packet);
+    assert_eq!(shown(&table, 10_001)[0].timeout_ms, 29_000 - 701);
+    table.set("udp_timeout", 28).unwrap();
+    pass(&mut late, 10_001, &packet);
+    assert_eq!(shown(&table, 10_001)[0].timeout_ms, 28_000);
 }
 
 #[test]

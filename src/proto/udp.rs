@@ -1,5 +1,5 @@
-//! UDP and UDP-Lite (RFC 768, RFC 3828). There is nothing to follow but whether the peer answers and whether the
-//! exchange lasts.
+//! UDP and UDP-Lite (RFC 768, RFC 3828). There is nothing to follow but whether the peer answers and, for UDP, whether
+//! the exchange lasts.
 
 use super::Step;
 use crate::timeout::Tunables;
@@ -30,7 +30,17 @@ pub fn open(now: u32, tunables: &Tunables) -> (Record, Step) {
     (record, Step::refresh(tunables.udp_timeout))
 }
 
-/// A further packet, in either direction. `replied` and `assured` are the flow's status before this packet.
+/// A further packet of UDP-Lite: as UDP, but the stream begins at once with the packet after the answer, however young
+/// the flow is (tests/recorded: udplite-stream).
+pub fn lite_step(replied: bool, tunables: &Tunables) -> Step {
+    if replied {
+        Step { assure: true, ..Step::refresh(tunables.udp_timeout_stream) }
+    } else {
+        Step::refresh(tunables.udp_timeout)
+    }
+}
+
+/// A further packet of UDP, in either direction. `replied` and `assured` are the flow's status before this packet.
 pub fn step(record: Record, now: u32, replied: bool, assured: bool, tunables: &Tunables) -> Step {
     // The answer itself never makes a stream, however late it comes: the stream timeout and ASSURED come with the next
     // packet, in either direction. Once a stream always a stream. The flow may be older than ticks reach: so it is young

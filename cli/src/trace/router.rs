@@ -1,12 +1,13 @@
 //! The way of a packet through the router: hooks, rules, routing, and what the router answers.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use conntab::tuple::{Direction, L3};
 use conntab::{CtState, Verdict};
 
 use super::answer::{self, Fault, Resetting};
-use super::ip::{Ip, Refused};
+use super::ip::{Ip, Queue, Refused};
 use super::options::{self, Judged};
 use super::reject::Reject;
 use super::route::{self, Route};
@@ -22,6 +23,8 @@ pub(super) struct Router {
     /// `nf_conntrack_log_invalid`: the protocol that is logged, 0 for none, 255 for all.
     pub log_invalid: u8,
     rules: Vec<Rule>,
+    /// Where fragments wait for the others.
+    queues: BTreeSet<Queue>,
     /// Identification of the next IPv4 packet of its own.
     id: u16,
 }
@@ -43,7 +46,7 @@ pub(super) struct Seen {
 
 impl Router {
     pub fn new(tracker: Tracker) -> Self {
-        Self { tracker, log_invalid: u8::MAX, rules: Vec::new(), id: 1 }
+        Self { tracker, log_invalid: u8::MAX, rules: Vec::new(), queues: BTreeSet::new(), id: 1 }
     }
 
     /// Adds rules and NAT chains to those there are.
@@ -78,6 +81,13 @@ impl Router {
                 return Ok(seen);
             }
         };
+        if let Some(queue) = ip.fragment_of() {
+            // One piece waits in its queue; what comes of several is not played.
+            if !self.queues.insert(queue) {
+                return Err("fragments are not put together yet".to_owned());
+            }
+            return Ok(seen);
+        }
         let mut transit = Transit { ip, side, out: None, verdict: None, wishes: Wishes::default() };
         seen.state = "DROP";
         if self.ends(Place::Raw, &mut transit, &mut seen) {
@@ -87,10 +97,8 @@ impl Router {
         let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
         transit.wishes.notrack = false;
         self.log(&transit.ip, known.as_ref(), &verdict, &mut seen);
-        match verdict.state {
-            CtState::Drop => return Ok(seen),
-            CtState::Fragment => return Err("fragments are not put together yet".to_owned()),
-            _ => {}
+        if verdict.state == CtState::Drop {
+            return Ok(seen);
         }
         transit.verdict = Some(verdict);
         if self.ends(Place::Mangle, &mut transit, &mut seen) {

@@ -81,7 +81,13 @@ fn v4_headers() {
         assert_eq!(with(2, &length.to_be_bytes()), Ok(PORTS));
     }
     assert_eq!(with(0, &[0x65]), Ok(PORTS));
-    assert_eq!(with(0, &[0x44]), Err(Reason::IcmpInner));
+    // Nor is a header length that is too small: the ports are what stands there.
+    let at = |at: usize| {
+        let half = |at: usize| u16::from_be_bytes([quoted[at], quoted[at + 1]]);
+        Ok(InnerL4::Ports { sport: half(at), dport: half(at + 2) })
+    };
+    assert_eq!(with(0, &[0x44]), at(16));
+    assert_eq!(with(0, &[0x43]), at(12));
     assert_eq!(with(0, &[0x4f]), Err(Reason::IcmpInner));
     // First fragments, not later ones.
     assert_eq!(with(6, &[0x20, 0]), Ok(PORTS));

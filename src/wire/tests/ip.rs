@@ -146,12 +146,23 @@ fn v6_extension_headers_that_lead_nowhere() {
     assert_eq!(l4(&v6(59, &[])), Err(Reason::Ipv6NoNextHeader));
     assert_eq!(l4(&v6(60, &extension(59, &[0; 9]))), Err(Reason::Ipv6NoNextHeader));
     // Past the end: the header itself, or the length it has.
-    assert_eq!(l4(&v6(60, &hex("1100 0104 000000"))), Err(Reason::Ipv6Extension));
-    assert_eq!(l4(&v6(60, &hex("1105 0104 00000000 73686f7274"))), Err(Reason::Ipv6Extension));
-    assert_eq!(l4(&v6(44, &hex("1100 0000"))), Err(Reason::Ipv6Extension));
-    for cut in 1..24 {
-        assert_eq!(l4(&v6(60, &[&[89, 2], &[0; 22][..]].concat()[..24 - cut])), Err(Reason::Ipv6Extension));
-        assert_eq!(l4(&v6(51, &[&[89, 4], &[0; 22][..]].concat()[..24 - cut])), Err(Reason::Ipv6Extension));
+    assert_eq!(l4(&v6(60, &hex("1100 0104 000000"))), Err(Reason::L4Truncated));
+    assert_eq!(l4(&v6(60, &hex("1105 0104 00000000 73686f7274"))), Err(Reason::L4Truncated));
+    assert_eq!(l4(&v6(44, &hex("1100 0000"))), Err(Reason::L4Truncated));
+    assert_eq!(l4(&v6(44, &hex("1100 00"))), Err(Reason::Ipv6Extension));
+    for there in 0..24 {
+        // Two bytes are enough for a transport of which nothing is needed; the lengths stay those of the packet.
+        for (kind, len) in [(60, 2), (43, 2), (51, 4)] {
+            let packet = v6(kind, &[&[89, len], &[0; 22][..]].concat()[..there]);
+            if there < 2 {
+                assert_eq!(l4(&packet), Err(Reason::Ipv6Extension));
+            } else {
+                let headers = headers(&packet);
+                assert_eq!((headers.l4, headers.l4_len), (L4::Other, 0));
+                assert_eq!(usize::from(headers.l4_offset), 40 + there);
+                assert_eq!(headers.len as usize, 40 + there);
+            }
+        }
     }
     // The transport header must still fit behind them.
     assert_eq!(l4(&v6(60, &extension(17, &[0; 7]))), Err(Reason::L4Truncated));
@@ -183,9 +194,9 @@ fn v6_fragments() {
     };
     let udp = hex(UDP6);
     for field in [1, 8, 9, 0xfff8] {
-        let headers = headers(&v6(44, &fragment(17, field, &udp)));
+        let headers = headers(&v6(44, &fragment(17, field, &udp[..8])));
         assert_eq!((headers.protocol, headers.l4), (17, L4::Fragment));
-        assert_eq!((headers.l4_offset, headers.l4_len, headers.len), (48, 9, 57));
+        assert_eq!((headers.l4_offset, headers.l4_len, headers.len), (48, 8, 56));
     }
     // Atomic, whatever the reserved bits are: not a fragment, and the header is not counted.
     for field in [0, 6] {
@@ -200,7 +211,36 @@ fn v6_fragments() {
     assert_eq!(l4(&v6(44, &fragment(44, 0, &fragment(17, 0, &udp)))), Ok(UDP));
     assert_eq!(l4(&v6(44, &fragment(44, 0, &fragment(17, 1, &udp)))), Ok(UDP));
     assert_eq!(l4(&v6(44, &fragment(44, 0, &fragment(17, 8, &udp)))), Err(Reason::Ipv6Extension));
-    assert_eq!(l4(&v6(44, &fragment(44, 1, &fragment(17, 8, &udp)))), Ok(L4::Fragment));
+    assert_eq!(l4(&v6(44, &fragment(44, 1, &fragment(17, 8, &udp[..8])))), Ok(L4::Fragment));
+}
+
+#[test]
+fn v6_fragments_that_reassembly_leaves_alone() {
+    let fragment = |next: u8, field: u16, payload: &[u8]| {
+        [&[next, 0][..], &field.to_be_bytes(), &[0, 0, 0, 7], payload].concat()
+    };
+    // Cut within the transport header, or before it: the header stays, and is counted.
+    for (proto, needed) in [(6, 20), (17, 8), (58, 8), (136, 1), (132, 1), (47, 1), (99, 1)] {
+        for len in 0..24usize {
+            let packet = v6(44, &fragment(proto, 0, &[0; 24][..len]));
+            let read = parse(&packet, packet.len() as u32);
+            if let Ok(headers) = read {
+                assert_eq!(
+                    headers.len as usize,
+                    if len < needed { 48 + len } else { 40 + len },
+                    "{proto} {len}"
+                );
+            }
+            let packet = v6(44, &fragment(proto, 1, &[0; 24][..len]));
+            let held = len >= needed && len % 8 == 0;
+            assert_eq!(l4(&packet) == Ok(L4::Fragment), held, "{proto} {len}");
+        }
+    }
+    // What leads nowhere is not cut off.
+    assert_eq!(headers(&v6(44, &fragment(60, 0, &hex("6300")))).len, 50);
+    assert_eq!(l4(&v6(44, &fragment(59, 1, &[]))), Ok(L4::Fragment));
+    assert_eq!(l4(&v6(44, &fragment(17, 9, &[0; 7]))), Err(Reason::Ipv6Extension));
+    assert_eq!(l4(&v6(44, &fragment(17, 8, &[0; 7]))), Ok(L4::Fragment));
 }
 
 #[test]
