@@ -57,6 +57,39 @@ impl Worker {
     }
 }
 
+/// Sections for a host that cannot borrow: C.
+#[cfg(feature = "capi")]
+impl Worker {
+    /// Opens a section that stays open until `end_section`; those opened meanwhile are part of it.
+    pub(crate) fn hold_section(&mut self) {
+        if self.held == Held::No {
+            self.held = if self.local.is_entered() { Held::Busy } else { Held::Idle };
+        }
+        self.local.enter();
+    }
+
+    /// Ends it; the worker is idle again if it was before.
+    pub(crate) fn end_section(&mut self) {
+        if std::mem::replace(&mut self.held, Held::No) == Held::Idle && self.pendings == 0 {
+            self.local.leave();
+        }
+    }
+
+    /// Whether it is in a section, or at work on a burst.
+    pub(crate) fn is_entered(&self) -> bool {
+        self.local.is_entered()
+    }
+}
+
+/// Whether a section is held open, and what the worker was before.
+#[cfg(feature = "capi")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    No,
+    Idle,
+    Busy,
+}
+
 impl Section<'_> {
     fn renew(&mut self) {
         // Nothing handed out before is borrowed any more: `lookup` and `get` take the section mutably.

@@ -48,6 +48,8 @@ pub struct Worker {
     pub(crate) pendings: usize,
     /// Taken out while a burst is judged.
     pub(crate) scratch: Option<Box<Scratch>>,
+    #[cfg(feature = "capi")]
+    pub(crate) held: crate::section::Held,
     /// Last, so that it is given up when everything else is gone.
     seat: Taken,
 }
@@ -124,6 +126,8 @@ impl Worker {
             pending: [Pending::default(); MAX_BURST],
             pendings: 0,
             scratch: Some(Box::default()),
+            #[cfg(feature = "capi")]
+            held: crate::section::Held::No,
             seat,
             shared: Arc::clone(shared),
         })

@@ -24,7 +24,8 @@ pub struct conntab_view {
     /// 0.
     pub reserved: u8,
     /// Its host area (conntab_config.user_data bytes, as 64-bit words, 0 when it begins), or NULL. To be read and written by
-    /// atomic operations where several workers may meet the connection; valid until the section ends.
+    /// atomic operations where several workers may meet the connection; valid until the worker's next call. NULL also where the
+    /// call left the worker idle: outside a section, and not between conntab_track and conntab_idle or conntab_reap.
     pub user_data: *mut u64,
 }
 
@@ -43,9 +44,9 @@ impl conntab_view {
     }
 }
 
-/// Opens a read section: lookups inside one are several times as fast as single ones, and what they hand out stays valid
-/// until conntab_section_end (or conntab_idle, or conntab_reap). Sections do not nest; a section that stays open holds back
-/// the reuse of freed entries, as conntab_track does. Returns CONNTAB_OK, CONNTAB_EINVAL or CONNTAB_EBUSY. The worker's
+/// Opens a read section, which ends by conntab_section_end, conntab_idle or conntab_reap: lookups inside one are several
+/// times as fast as lone ones, which open and end one each. Sections do not nest; one that stays open holds back the reuse
+/// of freed entries, as conntab_track does. Returns CONNTAB_OK, CONNTAB_EINVAL or CONNTAB_EBUSY. The worker's
 /// thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_section_begin(worker: *mut conntab_worker) -> c_int {
@@ -72,7 +73,7 @@ pub extern "C" fn conntab_section_end(worker: *mut conntab_worker) -> c_int {
 }
 
 /// Looks a tuple up in a zone, as of `now`; the connection found is written to `view`. Nothing changes: no counter, no
-/// timeout, no state. Outside a section it makes one of its own, and `view.user_data` is NULL.
+/// timeout, no state.
 ///
 /// Returns CONNTAB_OK; CONNTAB_ENOENT: there is none that has not expired; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread;
 /// bounded work; never blocks.
@@ -122,7 +123,7 @@ pub extern "C" fn conntab_lookup_burst(
         }
     }
     let worker = held.worker();
-    let open = worker.in_section();
+    let stays = worker.is_entered();
     let mut section = worker.section();
     let mut found = [None; MAX_BURST];
     section.lookup_burst(now, zone, &meant[..n], &mut found[..n]);
@@ -134,7 +135,7 @@ pub extern "C" fn conntab_lookup_burst(
         {
             told = conntab_view::of(view);
             count += 1;
-            if !open {
+            if !stays {
                 told.user_data = std::ptr::null_mut();
             }
         }
@@ -161,11 +162,11 @@ pub extern "C" fn conntab_get(worker: *mut conntab_worker, conn: u64, view: *mut
         Err(error) => return error,
     };
     let worker = held.worker();
-    let open = worker.in_section();
+    let stays = worker.is_entered();
     let mut section = worker.section();
     let Some(found) = section.get(Handle::from_u64(conn)) else { return CONNTAB_ENOENT };
     let mut told = conntab_view::of(&found);
-    if !open {
+    if !stays {
         told.user_data = std::ptr::null_mut();
     }
     // SAFETY: C promises room for a view; it was looked at.
