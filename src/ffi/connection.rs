@@ -116,9 +116,9 @@ pub struct conntab_connection {
 
 impl conntab_connection {
     pub(super) fn of(connection: &Connection) -> Self {
-        let counters = connection.counters.map(|both| {
-            both.map(|Counters { packets, bytes }| conntab_counters { packets, bytes })
-        });
+        let counters = connection
+            .counters
+            .map(|both| both.map(|Counters { packets, bytes }| conntab_counters { packets, bytes }));
         let (proto_state, gre) = match connection.tracked {
             Tracked::None => (0, (0, 0)),
             Tracked::Tcp(state, _) => (state as u8, (0, 0)),
@@ -152,8 +152,7 @@ impl conntab_connection {
             protocol::GRE => Tracked::Gre(self.gre_timeout, self.gre_stream_timeout),
             _ => Tracked::None,
         };
-        let counters =
-            self.counters.map(|conntab_counters { packets, bytes }| Counters { packets, bytes });
+        let counters = self.counters.map(|conntab_counters { packets, bytes }| Counters { packets, bytes });
         Some(Connection {
             handle: Handle::from_u64(self.conn),
             original,

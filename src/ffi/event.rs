@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::{CONNTAB_EINVAL, conntab_connection, conntab_table, print, sized_out, table};
+use super::{CONNTAB_EINVAL, conntab_connection, conntab_table, print, sized_out, table_of};
 use crate::event::{Event, EventKind};
 
 /// conntab_event.kind: a connection entered the table.
@@ -79,12 +79,12 @@ impl conntab_event {
 /// events; never blocks a packet, nor this call.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_events(
-    of: *const conntab_table,
+    table: *const conntab_table,
     events: *mut conntab_event,
     n: usize,
     size: usize,
 ) -> c_int {
-    let (Some(table), false) = (table(of), n > 0 && (events.is_null() || size == 0)) else {
+    let (Some(table), false) = (table_of(table), n > 0 && (events.is_null() || size == 0)) else {
         return CONNTAB_EINVAL;
     };
     let mut taken = 0;
@@ -102,11 +102,7 @@ pub extern "C" fn conntab_table_events(
 /// bytes, ended by a 0; 400 are enough for any. `event` must be a whole one as this version knows it. Returns the length
 /// of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_event_text(
-    event: *const conntab_event,
-    buffer: *mut c_char,
-    size: usize,
-) -> usize {
+pub extern "C" fn conntab_event_text(event: *const conntab_event, buffer: *mut c_char, size: usize) -> usize {
     if event.is_null() || !event.is_aligned() {
         return 0;
     }

@@ -2,10 +2,15 @@
 
 use std::ffi::c_int;
 
-use super::{CONNTAB_EINVAL, conntab_worker, hold};
+use super::{
+    CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_EPROTO, CONNTAB_EROOM, CONNTAB_ESTATE, CONNTAB_OK, conntab_tuple,
+    conntab_worker, hold, with,
+};
 use crate::packet::{CtState, Handle, MAX_BURST, Packet, Verdict};
+use crate::policy::PolicyError;
 use crate::reason::Reason;
 use crate::tuple::Direction;
+use crate::worker::NatError;
 
 /// The most packets that one call takes. 32 is the tuned number.
 pub const CONNTAB_MAX_BURST: usize = 64;
@@ -162,9 +167,7 @@ pub extern "C" fn conntab_track(
     verdicts: *mut conntab_verdict,
 ) -> c_int {
     let n = n.min(MAX_BURST);
-    if n > 0
-        && (packets.is_null() || !packets.is_aligned() || verdicts.is_null() || !verdicts.is_aligned())
-    {
+    if n > 0 && (packets.is_null() || !packets.is_aligned() || verdicts.is_null() || !verdicts.is_aligned()) {
         return CONNTAB_EINVAL;
     }
     let mut held = match hold(worker) {
@@ -185,6 +188,63 @@ pub extern "C" fn conntab_track(
         unsafe { verdicts.add(at).write(conntab_verdict::of(verdict)) };
     }
     done as c_int
+}
+
+/// Gives an unconfirmed connection another reply tuple than the inverse of its original one: what NAT needs. `reply` is
+/// the tuple of a packet that answers, as it arrives: its source is where the connection was really sent, its destination
+/// who it claimed to be from. The verdict's status gets SRC_NAT and DST_NAT as they then hold. To be called between
+/// conntab_track and conntab_confirm; if another connection holds that tuple, conntab_confirm will drop the packet.
+///
+/// Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_EPROTO: network layer or protocol differ; CONNTAB_EROOM: IPv6 needs
+/// conntab_config.nat6; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_set_reply_tuple(
+    worker: *mut conntab_worker,
+    verdict: *mut conntab_verdict,
+    reply: *const conntab_tuple,
+) -> c_int {
+    let (false, Some(reply)) = (verdict.is_null() || !verdict.is_aligned(), conntab_tuple::read(reply))
+    else {
+        return CONNTAB_EINVAL;
+    };
+    with(worker, |worker| {
+        // SAFETY: C promises a verdict; any bytes are a valid `conntab_verdict`.
+        let given = unsafe { verdict.read() };
+        let mut meant = given.meant();
+        match worker.set_reply_tuple(&mut meant, &reply) {
+            Ok(()) => {
+                // SAFETY: as above.
+                unsafe { verdict.write(conntab_verdict::of(&meant)) };
+                CONNTAB_OK
+            }
+            Err(NatError::NotUnconfirmed) => CONNTAB_ESTATE,
+            Err(NatError::OtherProtocol) => CONNTAB_EPROTO,
+            Err(NatError::NoRoom) => CONNTAB_EROOM,
+        }
+    })
+}
+
+/// Gives an unconfirmed connection a timeout policy (conntab_table_policy): from now on its timeouts are those of the policy.
+/// To be called between conntab_track and conntab_confirm.
+///
+/// Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_ENOENT: there is no policy of that number; CONNTAB_EINVAL; CONNTAB_EBUSY. The
+/// worker's thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_set_timeout_policy(
+    worker: *mut conntab_worker,
+    verdict: *const conntab_verdict,
+    policy: u8,
+) -> c_int {
+    if verdict.is_null() || !verdict.is_aligned() {
+        return CONNTAB_EINVAL;
+    }
+    // SAFETY: C promises a verdict; any bytes are a valid `conntab_verdict`.
+    let meant = unsafe { verdict.read() }.meant();
+    with(worker, |worker| match worker.set_timeout_policy(&meant, policy) {
+        Ok(()) => CONNTAB_OK,
+        Err(PolicyError::NotUnconfirmed) => CONNTAB_ESTATE,
+        Err(PolicyError::Unknown(_)) => CONNTAB_ENOENT,
+    })
 }
 
 /// Settles the burst after the host's rules: `verdicts` are those of the worker's last conntab_track, bit i of `keep` says

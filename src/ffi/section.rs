@@ -3,7 +3,8 @@
 use std::ffi::c_int;
 
 use super::{
-    CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, conntab_connection, conntab_tuple, conntab_worker, hold, sized_out,
+    CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, conntab_connection, conntab_tuple, conntab_worker, hold,
+    sized_out,
 };
 use crate::packet::{Handle, MAX_BURST};
 use crate::section::View;

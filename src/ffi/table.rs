@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_int};
 
 use super::{
-    CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, config, conntab_config, conntab_connection, number, sized_out,
-    tunable,
+    CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, config, conntab_config, conntab_connection, number,
+    sized_out, tunable,
 };
 use crate::control::{Dump, Table};
 use crate::packet::Handle;
@@ -14,7 +14,7 @@ use crate::timeout::Tunables;
 pub struct conntab_table(pub(super) Table);
 
 /// The table of a pointer, if it is not NULL.
-pub(super) fn table<'a>(table: *const conntab_table) -> Option<&'a Table> {
+pub(super) fn table_of<'a>(table: *const conntab_table) -> Option<&'a Table> {
     // SAFETY: C promises a table from `conntab_table_new` that was not freed; only shared references are made of it.
     unsafe { table.as_ref() }.map(|table| &table.0)
 }
@@ -60,8 +60,8 @@ pub extern "C" fn conntab_table_free(table: *mut conntab_table) {
 /// Returns CONNTAB_OK; CONNTAB_ENOENT: no tunable has that name; CONNTAB_EINVAL: NULL, or the value is out of range.
 /// Any thread; never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_table_set(of: *const conntab_table, name: *const c_char, value: u32) -> c_int {
-    let Some(table) = table(of) else { return CONNTAB_EINVAL };
+pub extern "C" fn conntab_table_set(table: *const conntab_table, name: *const c_char, value: u32) -> c_int {
+    let Some(table) = table_of(table) else { return CONNTAB_EINVAL };
     match tunable(name).and_then(|name| table.set(name, value).map_err(|e| number(&e))) {
         Ok(()) => CONNTAB_OK,
         Err(error) => error,
@@ -71,11 +71,11 @@ pub extern "C" fn conntab_table_set(of: *const conntab_table, name: *const c_cha
 /// Reads a tunable. Returns and rules as conntab_table_set.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_get(
-    of: *const conntab_table,
+    table: *const conntab_table,
     name: *const c_char,
     value: *mut u32,
 ) -> c_int {
-    let (Some(table), false) = (table(of), value.is_null() || !value.is_aligned()) else {
+    let (Some(table), false) = (table_of(table), value.is_null() || !value.is_aligned()) else {
         return CONNTAB_EINVAL;
     };
     match tunable(name).and_then(|name| table.tunables().get(name).map_err(|e| number(&e))) {
@@ -88,27 +88,27 @@ pub extern "C" fn conntab_table_get(
     }
 }
 
-/// Makes timeout policy `number` (1 to conntab_config.timeout_policies) or changes one of its timeouts: `name` is that of a
+/// Makes timeout policy `policy` (1 to conntab_config.timeout_policies) or changes one of its timeouts: `name` is that of a
 /// tunable which is a timeout, `seconds` its value in the policy. A policy that is new begins with the table's timeouts of
 /// that moment. conntab_set_timeout_policy attaches it.
 ///
-/// Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or number or seconds out of range.
+/// Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or policy or seconds out of range.
 /// Any thread, one at a time for one table; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_policy(
-    of: *const conntab_table,
-    number_: u8,
+    table: *const conntab_table,
+    policy: u8,
     name: *const c_char,
     seconds: u32,
 ) -> c_int {
-    let Some(table) = table(of) else { return CONNTAB_EINVAL };
+    let Some(table) = table_of(table) else { return CONNTAB_EINVAL };
     let name = match tunable(name) {
         Ok(name) if name.contains("_timeout") => name,
         Ok(_) => return CONNTAB_ENOENT,
         Err(error) => return error,
     };
-    let mut timeouts: Tunables = table.timeout_policy(number_).unwrap_or_else(|| table.tunables());
-    match timeouts.set(name, seconds).and_then(|()| table.set_timeout_policy(number_, &timeouts)) {
+    let mut timeouts: Tunables = table.timeout_policy(policy).unwrap_or_else(|| table.tunables());
+    match timeouts.set(name, seconds).and_then(|()| table.set_timeout_policy(policy, &timeouts)) {
         Ok(()) => CONNTAB_OK,
         Err(error) => number(&error),
     }
@@ -117,16 +117,16 @@ pub extern "C" fn conntab_table_policy(
 /// Connections there are at this moment, unconfirmed ones and those that have expired but were not swept yet included; 0 for
 /// NULL. Any thread; never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_table_count(of: *const conntab_table) -> u32 {
-    table(of).map_or(0, Table::count)
+pub extern "C" fn conntab_table_count(table: *const conntab_table) -> u32 {
+    table_of(table).map_or(0, Table::count)
 }
 
 /// Ends the connection of a handle. Returns CONNTAB_OK; CONNTAB_ENOENT: there is none of that handle (any more), or it is
 /// not confirmed yet; CONNTAB_EINVAL for NULL. Any thread; never blocks. (A worker's own thread is better off with
 /// conntab_delete.)
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_table_delete(of: *const conntab_table, conn: u64) -> c_int {
-    match table(of).map(|table| table.delete(Handle::from_u64(conn))) {
+pub extern "C" fn conntab_table_delete(table: *const conntab_table, conn: u64) -> c_int {
+    match table_of(table).map(|table| table.delete(Handle::from_u64(conn))) {
         Some(true) => CONNTAB_OK,
         Some(false) => CONNTAB_ENOENT,
         None => CONNTAB_EINVAL,
@@ -136,8 +136,8 @@ pub extern "C" fn conntab_table_delete(of: *const conntab_table, conn: u64) -> c
 /// Ends every connection that is in the table when the call begins and is still there when it comes by. Returns how many;
 /// 0 for NULL. Any thread; takes as long as the table is large, and makes no packet wait.
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_table_flush(of: *const conntab_table) -> u32 {
-    table(of).map_or(0, Table::flush)
+pub extern "C" fn conntab_table_flush(table: *const conntab_table) -> u32 {
+    table_of(table).map_or(0, Table::flush)
 }
 
 /// A walk over a table's connections.
@@ -147,8 +147,9 @@ pub struct conntab_dump(Dump);
 /// lives from the first call of conntab_dump_next to the last is among them, once; those that come or go meanwhile may be.
 /// No packet is held up. NULL for NULL. The caller owns it (conntab_dump_free). Any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_dump_new(of: *const conntab_table, now: u64) -> *mut conntab_dump {
-    table(of).map_or(std::ptr::null_mut(), |table| Box::into_raw(Box::new(conntab_dump(table.dump(now)))))
+pub extern "C" fn conntab_dump_new(table: *const conntab_table, now: u64) -> *mut conntab_dump {
+    table_of(table)
+        .map_or(std::ptr::null_mut(), |table| Box::into_raw(Box::new(conntab_dump(table.dump(now)))))
 }
 
 /// The next connection, written to `connection`; `size`: sizeof(struct conntab_connection). Returns 1; 0 when there are no
@@ -245,11 +246,11 @@ pub struct conntab_stats {
 /// CONNTAB_EINVAL for NULL. Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_stats(
-    of: *const conntab_table,
+    table: *const conntab_table,
     stats: *mut conntab_stats,
     size: usize,
 ) -> c_int {
-    let (Some(table), false) = (table(of), stats.is_null() || size == 0) else { return CONNTAB_EINVAL };
+    let (Some(table), false) = (table_of(table), stats.is_null() || size == 0) else { return CONNTAB_EINVAL };
     let (counted, usage) = (table.stats(), table.usage());
     let all = conntab_stats {
         found: counted.found,

@@ -3,13 +3,9 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{
-    CONNTAB_EBUSY, CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_EPROTO, CONNTAB_EROOM, CONNTAB_ESTATE, CONNTAB_OK,
-    conntab_table, conntab_tuple, conntab_verdict, number, table,
-};
+use super::{CONNTAB_EBUSY, CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, conntab_table, number, table_of};
 use crate::packet::Handle;
-use crate::policy::PolicyError;
-use crate::worker::{NatError, Worker};
+use crate::worker::Worker;
 
 /// The means to track packets: one per thread at a time. Opaque. It may be made on one thread and used on another, but
 /// not by two at once: calls that find it in use return CONNTAB_EBUSY.
@@ -61,12 +57,16 @@ pub(super) fn hold<'a>(worker: *const conntab_worker) -> Result<Held<'a>, c_int>
 /// Makes a worker of a table, written to `out`; the caller owns it (conntab_worker_free). Returns CONNTAB_OK;
 /// CONNTAB_EUSERS: as many exist as conntab_config.workers allows; CONNTAB_EINVAL for NULL. Any thread; allocates 12 kB.
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_worker_new(of: *const conntab_table, out: *mut *mut conntab_worker) -> c_int {
-    let (Some(table), false) = (table(of), out.is_null() || !out.is_aligned()) else { return CONNTAB_EINVAL };
+pub extern "C" fn conntab_worker_new(table: *const conntab_table, out: *mut *mut conntab_worker) -> c_int {
+    let (Some(table), false) = (table_of(table), out.is_null() || !out.is_aligned()) else {
+        return CONNTAB_EINVAL;
+    };
     match table.worker() {
         Ok(worker) => {
-            let worker =
-                Box::into_raw(Box::new(conntab_worker { busy: AtomicBool::new(false), worker: worker.into() }));
+            let worker = Box::into_raw(Box::new(conntab_worker {
+                busy: AtomicBool::new(false),
+                worker: worker.into(),
+            }));
             // SAFETY: C promises room for a pointer; it was looked at.
             unsafe { out.write(worker) };
             CONNTAB_OK
@@ -141,7 +141,7 @@ pub extern "C" fn conntab_idle(worker: *mut conntab_worker) -> c_int {
     })
 }
 
-fn with(worker: *mut conntab_worker, work: impl FnOnce(&mut Worker) -> c_int) -> c_int {
+pub(super) fn with(worker: *mut conntab_worker, work: impl FnOnce(&mut Worker) -> c_int) -> c_int {
     match hold(worker) {
         Ok(mut held) => work(held.worker()),
         Err(error) => error,
@@ -172,60 +172,4 @@ pub extern "C" fn conntab_delete(worker: *mut conntab_worker, conn: u64) -> c_in
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_set_closing(worker: *mut conntab_worker, now: u64, conn: u64) -> c_int {
     with(worker, |worker| found(worker.set_closing(now, Handle::from_u64(conn))))
-}
-
-/// Gives an unconfirmed connection another reply tuple than the inverse of its original one: what NAT needs. `reply` is
-/// the tuple of a packet that answers, as it arrives: its source is where the connection was really sent, its destination
-/// who it claimed to be from. The verdict's status gets SRC_NAT and DST_NAT as they then hold. To be called between
-/// conntab_track and conntab_confirm; if another connection holds that tuple, conntab_confirm will drop the packet.
-///
-/// Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_EPROTO: network layer or protocol differ; CONNTAB_EROOM: IPv6 needs
-/// conntab_config.nat6; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn conntab_set_reply_tuple(
-    worker: *mut conntab_worker,
-    verdict: *mut conntab_verdict,
-    reply: *const conntab_tuple,
-) -> c_int {
-    let (false, Some(reply)) = (verdict.is_null() || !verdict.is_aligned(), conntab_tuple::read(reply)) else {
-        return CONNTAB_EINVAL;
-    };
-    with(worker, |worker| {
-        // SAFETY: C promises a verdict; any bytes are a valid `conntab_verdict`.
-        let given = unsafe { verdict.read() };
-        let mut meant = given.meant();
-        match worker.set_reply_tuple(&mut meant, &reply) {
-            Ok(()) => {
-                // SAFETY: as above.
-                unsafe { verdict.write(conntab_verdict::of(&meant)) };
-                CONNTAB_OK
-            }
-            Err(NatError::NotUnconfirmed) => CONNTAB_ESTATE,
-            Err(NatError::OtherProtocol) => CONNTAB_EPROTO,
-            Err(NatError::NoRoom) => CONNTAB_EROOM,
-        }
-    })
-}
-
-/// Gives an unconfirmed connection a timeout policy (conntab_table_policy): from now on its timeouts are those of the policy.
-/// To be called between conntab_track and conntab_confirm.
-///
-/// Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_ENOENT: there is no policy of that number; CONNTAB_EINVAL; CONNTAB_EBUSY. The
-/// worker's thread; never blocks.
-#[unsafe(no_mangle)]
-pub extern "C" fn conntab_set_timeout_policy(
-    worker: *mut conntab_worker,
-    verdict: *const conntab_verdict,
-    policy: u8,
-) -> c_int {
-    if verdict.is_null() || !verdict.is_aligned() {
-        return CONNTAB_EINVAL;
-    }
-    // SAFETY: C promises a verdict; any bytes are a valid `conntab_verdict`.
-    let meant = unsafe { verdict.read() }.meant();
-    with(worker, |worker| match worker.set_timeout_policy(&meant, policy) {
-        Ok(()) => CONNTAB_OK,
-        Err(PolicyError::NotUnconfirmed) => CONNTAB_ESTATE,
-        Err(PolicyError::Unknown(_)) => CONNTAB_ENOENT,
-    })
 }

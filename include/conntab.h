@@ -1,0 +1,1261 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * conntab: an embeddable, lock-free connection-tracking table for userspace dataplanes.
+ *
+ *   struct conntab_config config;
+ *   conntab_config_init(&config, sizeof config);
+ *   conntab_table *table;
+ *   conntab_worker *worker;
+ *   conntab_table_new(&config, sizeof config, &table);       all memory is reserved here
+ *   conntab_worker_new(table, &worker);                      one for each thread
+ *   for (;;) {
+ *       ... a burst of packets ...
+ *       conntab_track(worker, now, packets, n, verdicts);    NEW, ESTABLISHED, RELATED, INVALID ...
+ *       ... rules: which packets leave ...
+ *       conntab_confirm(worker, now, verdicts, n, keep);     what leaves enters the table
+ *       conntab_reap(worker, now, 1024);                     now and then: expiry, in slices
+ *   }
+ *
+ * Rules that hold throughout:
+ *  - Threads. A table may be used by any thread at any time. A worker belongs to one thread at a time (it may move).
+ *    No call ever waits for another thread.
+ *  - Time. `now` is the host's: milliseconds of any monotonic clock, the same for all workers of a table.
+ *  - Errors are negative numbers, CONNTAB_E*; conntab_strerror names them. NULL for what must not be NULL is
+ *    CONNTAB_EINVAL, never a crash. _free(NULL) is fine.
+ *  - Structs that may grow are passed with their size: sizeof of the struct as your header has it.
+ *  - Handles (uint64_t conn) are index and generation. One that is stale, forged or 0 is refused, never followed.
+ *  - Ownership. What a _new call makes is the caller's, who gives it back by the _free call of the same name. Nothing else
+ *    needs freeing.
+ *  - fork: the child of a process may not use the parent's tables (they are not shared with it), but may exit or exec.
+ *
+ * Generated from src/ffi; do not edit.
+ */
+#ifndef CONNTAB_H
+#define CONNTAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ====================================================================================================
+ * Version
+ * ==================================================================================================== */
+
+/**
+ * Major version of this header. Another one means another ABI.
+ */
+#define CONNTAB_VERSION_MAJOR 0
+
+/**
+ * Minor version of this header. While the major version is 0, another one means another ABI.
+ */
+#define CONNTAB_VERSION_MINOR 1
+
+/**
+ * Patch version of this header.
+ */
+#define CONNTAB_VERSION_PATCH 0
+
+/**
+ * The version of the library that is linked, as one number: major * 1000000 + minor * 1000 + patch. To be compared
+ * with CONNTAB_VERSION_*, which are those of the header. Any thread; never blocks.
+ */
+uint32_t conntab_version(void);
+
+/**
+ * The version of the library that is linked, as text such as "0.1.0". Static: not to be freed. Any thread; never blocks.
+ */
+const char *conntab_version_string(void);
+
+/* ====================================================================================================
+ * Errors and reasons
+ * ==================================================================================================== */
+
+/**
+ * Done.
+ */
+#define CONNTAB_OK 0
+
+/**
+ * An argument is NULL, misaligned, out of its range, or not UTF-8.
+ */
+#define CONNTAB_EINVAL -1
+
+/**
+ * Memory could not be reserved, or the region handed in is too small.
+ */
+#define CONNTAB_ENOMEM -2
+
+/**
+ * There is no such thing (any more): a stale handle, an unknown name.
+ */
+#define CONNTAB_ENOENT -3
+
+/**
+ * As many exist as the configuration allows.
+ */
+#define CONNTAB_EUSERS -4
+
+/**
+ * A struct is larger than this library knows, and what it does not know is not 0.
+ */
+#define CONNTAB_E2BIG -5
+
+/**
+ * The connection is not this worker's, or not unconfirmed any more.
+ */
+#define CONNTAB_ESTATE -6
+
+/**
+ * It is of another protocol than what was asked for.
+ */
+#define CONNTAB_EPROTO -7
+
+/**
+ * The configuration reserved no room for that.
+ */
+#define CONNTAB_EROOM -8
+
+/**
+ * The worker is in use by another thread at this moment.
+ */
+#define CONNTAB_EBUSY -9
+
+/**
+ * What an error means, in English. Static: not to be freed; for a number that is no error, "unknown error". Any
+ * thread; never blocks.
+ */
+const char *conntab_strerror(int error);
+
+/**
+ * The name of a reason (conntab_verdict.reason), such as "checksum": stable, made for logs and metrics. Static: not to be
+ * freed; "unknown" for a number that is none. `docs/reasons.md` tells what each means. Any thread; never blocks.
+ */
+const char *conntab_reason_name(uint16_t reason);
+
+/**
+ * The name of a state (CONNTAB_NEW ...), in capitals. Static: not to be freed; "?" for a number that is none. Any thread;
+ * never blocks.
+ */
+const char *conntab_state_name(uint8_t state);
+
+/* ====================================================================================================
+ * Tuples and connections
+ * ==================================================================================================== */
+
+/**
+ * conntab_tuple.l3: IPv4.
+ */
+#define CONNTAB_IPV4 2
+
+/**
+ * conntab_tuple.l3: IPv6.
+ */
+#define CONNTAB_IPV6 10
+
+/**
+ * Created by an expectation.
+ */
+#define CONNTAB_STATUS_EXPECTED 1
+
+/**
+ * A packet was accepted in reply direction.
+ */
+#define CONNTAB_STATUS_SEEN_REPLY 2
+
+/**
+ * Not to be evicted early.
+ */
+#define CONNTAB_STATUS_ASSURED 4
+
+/**
+ * In the table.
+ */
+#define CONNTAB_STATUS_CONFIRMED 8
+
+/**
+ * The source is translated.
+ */
+#define CONNTAB_STATUS_SRC_NAT 16
+
+/**
+ * The destination is translated.
+ */
+#define CONNTAB_STATUS_DST_NAT 32
+
+/**
+ * Source NAT was decided.
+ */
+#define CONNTAB_STATUS_SRC_NAT_DONE 128
+
+/**
+ * Destination NAT was decided.
+ */
+#define CONNTAB_STATUS_DST_NAT_DONE 256
+
+/**
+ * Leaving the table (in events).
+ */
+#define CONNTAB_STATUS_DYING 512
+
+/**
+ * TCP: no segment yet.
+ */
+#define CONNTAB_TCP_NONE 0
+
+/**
+ * TCP: SYN seen.
+ */
+#define CONNTAB_TCP_SYN_SENT 1
+
+/**
+ * TCP: SYN and SYN/ACK seen.
+ */
+#define CONNTAB_TCP_SYN_RECV 2
+
+/**
+ * TCP: the handshake is complete.
+ */
+#define CONNTAB_TCP_ESTABLISHED 3
+
+/**
+ * TCP: a FIN was seen.
+ */
+#define CONNTAB_TCP_FIN_WAIT 4
+
+/**
+ * TCP: the first FIN was acknowledged.
+ */
+#define CONNTAB_TCP_CLOSE_WAIT 5
+
+/**
+ * TCP: FINs of both ends were seen.
+ */
+#define CONNTAB_TCP_LAST_ACK 6
+
+/**
+ * TCP: the second FIN was acknowledged.
+ */
+#define CONNTAB_TCP_TIME_WAIT 7
+
+/**
+ * TCP: a RST was seen.
+ */
+#define CONNTAB_TCP_CLOSE 8
+
+/**
+ * TCP: SYNs of both ends were seen (simultaneous open).
+ */
+#define CONNTAB_TCP_SYN_SENT2 9
+
+/**
+ * What identifies one direction of a connection, zones apart: 40 bytes.
+ *
+ * sport and dport, in host byte order, hold for ICMP and ICMPv6: the identifier, and type << 8 | code; for GRE: the keys
+ * (call ids); for protocols without ports: 0.
+ */
+typedef struct conntab_tuple {
+  /**
+   * Source address in network byte order; IPv4 in the first four bytes, the others 0.
+   */
+  uint8_t src[16];
+  /**
+   * Destination address likewise.
+   */
+  uint8_t dst[16];
+  /**
+   * Source port, or what stands for it.
+   */
+  uint16_t sport;
+  /**
+   * Destination port, or what stands for it.
+   */
+  uint16_t dport;
+  /**
+   * Transport protocol (IANA number).
+   */
+  uint8_t l4;
+  /**
+   * CONNTAB_IPV4 or CONNTAB_IPV6.
+   */
+  uint8_t l3;
+  /**
+   * 0.
+   */
+  uint16_t reserved;
+} conntab_tuple;
+
+/**
+ * Packets and bytes of one direction. Bytes are those of whole IP packets.
+ */
+typedef struct conntab_counters {
+  /**
+   * Packets.
+   */
+  uint64_t packets;
+  /**
+   * Bytes.
+   */
+  uint64_t bytes;
+} conntab_counters;
+
+/**
+ * A connection, copied out of the table at one moment.
+ */
+typedef struct conntab_connection {
+  /**
+   * Its handle: index and generation, never 0. It stays harmless when the connection is gone.
+   */
+  uint64_t conn;
+  /**
+   * Tuple of the original direction.
+   */
+  struct conntab_tuple original;
+  /**
+   * Tuple of the reply direction: the inverse, unless NAT changed it.
+   */
+  struct conntab_tuple reply;
+  /**
+   * Zone of the original direction.
+   */
+  uint16_t zone_orig;
+  /**
+   * Zone of the reply direction.
+   */
+  uint16_t zone_reply;
+  /**
+   * Status: CONNTAB_STATUS_* bits.
+   */
+  uint16_t status;
+  /**
+   * The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+   */
+  uint8_t proto_state;
+  /**
+   * 1: `counters` are known.
+   */
+  uint8_t has_counters;
+  /**
+   * 1: `delta_time` is known.
+   */
+  uint8_t has_delta_time;
+  /**
+   * 0.
+   */
+  uint8_t reserved[3];
+  /**
+   * Its mark.
+   */
+  uint32_t mark;
+  /**
+   * Milliseconds until it expires.
+   */
+  uint32_t timeout_ms;
+  /**
+   * GRE: seconds while unreplied, else 0.
+   */
+  uint32_t gre_timeout;
+  /**
+   * GRE: seconds once replied, else 0.
+   */
+  uint32_t gre_stream_timeout;
+  /**
+   * 0.
+   */
+  uint32_t reserved2;
+  /**
+   * Packets and bytes: [0] original, [1] reply.
+   */
+  struct conntab_counters counters[2];
+  /**
+   * Seconds since it began.
+   */
+  uint64_t delta_time;
+} conntab_connection;
+
+/**
+ * Writes a connection as the line of /proc/net/nf_conntrack (without newline) into `buffer`, as snprintf does: up to
+ * `size` bytes, ended by a 0; 400 are enough for any. `connection` must be a whole one as this version knows it. Returns the
+ * length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
+ */
+size_t conntab_connection_text(const struct conntab_connection *connection,
+                               char *buffer,
+                               size_t size);
+
+/* ====================================================================================================
+ * Configuration
+ * ==================================================================================================== */
+
+/**
+ * Ordinary pages.
+ */
+#define CONNTAB_PAGES_ORDINARY 0
+
+/**
+ * Transparent huge pages where the system has them (madvise). The default.
+ */
+#define CONNTAB_PAGES_TRANSPARENT 1
+
+/**
+ * 2 MB pages from the reserved pool (MAP_HUGETLB); conntab_table_new fails if there are not enough.
+ */
+#define CONNTAB_PAGES_RESERVED 2
+
+/**
+ * What a host decides when it makes a table. Fill it by conntab_config_init, then change what you like, then pass it
+ * with sizeof(struct conntab_config): the struct may grow at its end in later versions, and what you do not know then
+ * keeps its default.
+ */
+typedef struct conntab_config {
+  /**
+   * The most connections there may be, unconfirmed ones included (nf_conntrack_max): 64 to 2^28. Default 262144.
+   */
+  uint32_t max;
+  /**
+   * Buckets of seven slots (nf_conntrack_buckets): a power of two up to 2^28; 0, the default, takes what `max` asks
+   * for.
+   */
+  uint32_t hashsize;
+  /**
+   * The most workers there may be at a time: 1 to 1024. Default 16.
+   */
+  uint32_t workers;
+  /**
+   * Bytes of host area in each connection: 0 (default) to 64, a multiple of 8.
+   */
+  uint32_t user_data;
+  /**
+   * Events that each worker's queue holds, 192 bytes each: 0 (default: no events) to 2^24.
+   */
+  uint32_t events;
+  /**
+   * Timeout policies there may be: 0 (default) to 255.
+   */
+  uint32_t timeout_policies;
+  /**
+   * Not 0: room for counting packets and bytes (32 bytes a connection). Default 0.
+   */
+  uint8_t acct;
+  /**
+   * Not 0: room for start times (8 bytes a connection). Default 0.
+   */
+  uint8_t timestamp;
+  /**
+   * Not 0: room for reply tuples of translated IPv6 connections (40 bytes a connection). IPv4 needs none. Default 0.
+   */
+  uint8_t nat6;
+  /**
+   * Not 0, the default: touch all memory at creation, so that no packet meets a page fault.
+   */
+  uint8_t prefault;
+  /**
+   * CONNTAB_PAGES_*: pages of the large arrays.
+   */
+  uint8_t pages;
+  /**
+   * Not 0: the key of the hash is `hash_key`. Default 0: it is drawn at random, as outside tests it should be.
+   */
+  uint8_t fixed_key;
+  /**
+   * 0.
+   */
+  uint8_t reserved[2];
+  /**
+   * See `fixed_key`.
+   */
+  uint64_t hash_key[4];
+  /**
+   * Memory of the host's for all that the table reserves (hugetlbfs, rte_memzone, a NUMA node), or NULL: then it is
+   * mapped. It must begin at a multiple of 4096, need not be zero, stays the host's, and must outlive the table and
+   * its workers. `pages` and `prefault` do not matter then.
+   */
+  void *memory;
+  /**
+   * Bytes at `memory`: at least what conntab_config_memory says.
+   */
+  uint64_t memory_size;
+} conntab_config;
+
+/**
+ * Fills a configuration with the defaults. `size`: sizeof(struct conntab_config). Returns CONNTAB_OK, or
+ * CONNTAB_EINVAL for NULL. Any thread; never blocks.
+ */
+int conntab_config_init(struct conntab_config *config,
+                        size_t size);
+
+/**
+ * How many bytes a table of this configuration will reserve, to the byte; written to `bytes`. (Besides there are a few
+ * kilobytes of bookkeeping, and 12 kB for each worker, from the heap.) Returns CONNTAB_OK, or an error as
+ * conntab_table_new would. Any thread; never blocks.
+ */
+int conntab_config_memory(const struct conntab_config *config,
+                          size_t size,
+                          uint64_t *bytes);
+
+/**
+ * Says in English what is wrong with a configuration, which field and what is allowed: written to `buffer` as snprintf
+ * does (up to `buffer_size` bytes, ended by a 0). Returns the length of the whole text, 0 if nothing is wrong. Any
+ * thread; never blocks.
+ */
+size_t conntab_config_explain(const struct conntab_config *config,
+                              size_t size,
+                              char *buffer,
+                              size_t buffer_size);
+
+/**
+ * The name of tunable number `n`, from 0 on; NULL behind the last. These are the kernel's sysctl names without
+ * nf_conntrack_; `docs/tunables.md` tells what each means. Static: not to be freed. Any thread; never blocks.
+ */
+const char *conntab_tunable_name(size_t n);
+
+/* ====================================================================================================
+ * The table: tunables, timeout policies, dump, statistics
+ * ==================================================================================================== */
+
+/**
+ * A walk over a table's connections.
+ */
+typedef struct conntab_dump conntab_dump;
+
+/**
+ * A table of connections. Opaque; any number of them may exist, each with memory and secret of its own.
+ */
+typedef struct conntab_table conntab_table;
+
+/**
+ * The counters of a table, added up over its workers, and what it uses of what it reserved. The first ten are those of
+ * `conntrack -S`. Approximate while workers are at it.
+ */
+typedef struct conntab_stats {
+  /**
+   * Packets that found a connection.
+   */
+  uint64_t found;
+  /**
+   * Packets judged INVALID.
+   */
+  uint64_t invalid;
+  /**
+   * Connections confirmed.
+   */
+  uint64_t insert;
+  /**
+   * Connections that could not be confirmed because of a clash; their packet was dropped.
+   */
+  uint64_t insert_failed;
+  /**
+   * Packets dropped because the table was full or a connection could not be confirmed.
+   */
+  uint64_t drop;
+  /**
+   * Connections evicted to make room.
+   */
+  uint64_t early_drop;
+  /**
+   * Packets whose headers, checksum or inner packet were no good, and ICMP errors about no known connection (also
+   * counted as invalid).
+   */
+  uint64_t error;
+  /**
+   * Lookups done again because the connection they had found was gone.
+   */
+  uint64_t search_restart;
+  /**
+   * Clashes resolved by adopting the connection that was there first.
+   */
+  uint64_t clash_resolve;
+  /**
+   * Inserts refused because a chain was too long.
+   */
+  uint64_t chaintoolong;
+  /**
+   * Packets let through with their connection without changing it.
+   */
+  uint64_t ignored;
+  /**
+   * Packets judged by their connection's state alone because its record was being written.
+   */
+  uint64_t busy;
+  /**
+   * Connections that ended by their timeout.
+   */
+  uint64_t expired;
+  /**
+   * Connections deleted, flushed, or ended by a packet.
+   */
+  uint64_t deleted;
+  /**
+   * New connections let go without being confirmed.
+   */
+  uint64_t not_confirmed;
+  /**
+   * Packets dropped because all freed entries wait for a worker that stands still.
+   */
+  uint64_t reclaim_stalled;
+  /**
+   * Events lost because their queue was full.
+   */
+  uint64_t events_lost;
+  /**
+   * Sweeps by conntab_reap that took longer than a day.
+   */
+  uint64_t late_sweep;
+  /**
+   * Connections, unconfirmed ones included.
+   */
+  uint64_t connections;
+  /**
+   * The most there may be.
+   */
+  uint64_t max;
+  /**
+   * Entries there are: more than `max`, for those that wait to be used again.
+   */
+  uint64_t entries;
+  /**
+   * Entries neither used nor waiting (those in the workers' caches do not count as free).
+   */
+  uint64_t free;
+  /**
+   * Entries freed, and not to be used again before every worker that was at work has moved on.
+   */
+  uint64_t waiting;
+  /**
+   * Overflow buckets there are.
+   */
+  uint64_t overflow;
+  /**
+   * Overflow buckets in chains or waiting.
+   */
+  uint64_t overflow_used;
+  /**
+   * Slots that were not where they must be: an error in this library if not 0.
+   */
+  uint64_t lost;
+} conntab_stats;
+
+/**
+ * Makes a table and reserves its memory: all that it will ever use, besides 12 kB from the heap for each worker.
+ * `size`: sizeof(struct conntab_config). Writes the table to `out`; the caller owns it (conntab_table_free).
+ *
+ * Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or a field out of range (conntab_config_explain says which); CONNTAB_E2BIG;
+ * CONNTAB_ENOMEM. Any thread. It may take long (it touches the memory) and makes system calls.
+ */
+int conntab_table_new(const conntab_config *config,
+                      size_t size,
+                      struct conntab_table **out);
+
+/**
+ * Frees a table; NULL is fine. Workers and dumps of it that still exist stay usable, and its memory goes with the last of
+ * them. Any thread, once; gives memory back to the system.
+ */
+void conntab_table_free(struct conntab_table *table);
+
+/**
+ * Changes a tunable while packets flow. `name`: the kernel's sysctl name, with or without nf_conntrack_, such as
+ * "tcp_timeout_established"; timeouts are in seconds. Workers take it over with their next burst.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ENOENT: no tunable has that name; CONNTAB_EINVAL: NULL, or the value is out of range.
+ * Any thread; never blocks.
+ */
+int conntab_table_set(const struct conntab_table *table,
+                      const char *name,
+                      uint32_t value);
+
+/**
+ * Reads a tunable. Returns and rules as conntab_table_set.
+ */
+int conntab_table_get(const struct conntab_table *table, const char *name, uint32_t *value);
+
+/**
+ * Makes timeout policy `policy` (1 to conntab_config.timeout_policies) or changes one of its timeouts: `name` is that of a
+ * tunable which is a timeout, `seconds` its value in the policy. A policy that is new begins with the table's timeouts of
+ * that moment. conntab_set_timeout_policy attaches it.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or policy or seconds out of range.
+ * Any thread, one at a time for one table; never blocks.
+ */
+int conntab_table_policy(const struct conntab_table *table,
+                         uint8_t policy,
+                         const char *name,
+                         uint32_t seconds);
+
+/**
+ * Connections there are at this moment, unconfirmed ones and those that have expired but were not swept yet included; 0 for
+ * NULL. Any thread; never blocks.
+ */
+uint32_t conntab_table_count(const struct conntab_table *table);
+
+/**
+ * Ends the connection of a handle. Returns CONNTAB_OK; CONNTAB_ENOENT: there is none of that handle (any more), or it is
+ * not confirmed yet; CONNTAB_EINVAL for NULL. Any thread; never blocks. (A worker's own thread is better off with
+ * conntab_delete.)
+ */
+int conntab_table_delete(const struct conntab_table *table,
+                         uint64_t conn);
+
+/**
+ * Ends every connection that is in the table when the call begins and is still there when it comes by. Returns how many;
+ * 0 for NULL. Any thread; takes as long as the table is large, and makes no packet wait.
+ */
+uint32_t conntab_table_flush(const struct conntab_table *table);
+
+/**
+ * Begins a walk over the table's connections as of `now` (milliseconds, the clock of conntab_track): every connection that
+ * lives from the first call of conntab_dump_next to the last is among them, once; those that come or go meanwhile may be.
+ * No packet is held up. NULL for NULL. The caller owns it (conntab_dump_free). Any thread.
+ */
+struct conntab_dump *conntab_dump_new(const struct conntab_table *table,
+                                      uint64_t now);
+
+/**
+ * The next connection, written to `connection`; `size`: sizeof(struct conntab_connection). Returns 1; 0 when there are no
+ * more; CONNTAB_EINVAL for NULL. One thread at a time for one dump; never blocks.
+ */
+int conntab_dump_next(struct conntab_dump *dump,
+                      conntab_connection *connection,
+                      size_t size);
+
+/**
+ * Ends a walk; NULL is fine.
+ */
+void conntab_dump_free(struct conntab_dump *dump);
+
+/**
+ * Reads the statistics of a table into `stats`; `size`: sizeof(struct conntab_stats). Returns CONNTAB_OK, or
+ * CONNTAB_EINVAL for NULL. Any thread; never blocks.
+ */
+int conntab_table_stats(const struct conntab_table *table,
+                        struct conntab_stats *stats,
+                        size_t size);
+
+/* ====================================================================================================
+ * Workers
+ * ==================================================================================================== */
+
+/**
+ * The means to track packets: one per thread at a time. Opaque. It may be made on one thread and used on another, but
+ * not by two at once: calls that find it in use return CONNTAB_EBUSY.
+ *
+ * Between conntab_track and the next conntab_reap or conntab_idle a worker holds back the reuse of freed entries, so
+ * that its burst can use them. A WORKER THAT WILL NOT TRACK FOR A WHILE MUST CALL ONE OF THE TWO; one that does not (its
+ * thread sleeps, or is dead) stops nobody, but freed entries pile up, and in the end new connections of all workers are
+ * refused with the reason reclaim-stalled. If a worker's thread has died outside a call, any other thread may take the
+ * worker over or free it. If it has died inside a call, the worker answers CONNTAB_EBUSY for ever; it must not be freed,
+ * and its table's freed entries stay held back: make a new table.
+ */
+typedef struct conntab_worker conntab_worker;
+
+/**
+ * What conntab_reap did.
+ */
+typedef struct conntab_reaped {
+  /**
+   * Entries looked at.
+   */
+  uint32_t examined;
+  /**
+   * Connections that ended.
+   */
+  uint32_t expired;
+  /**
+   * Chains of freed entries that were handed to reclamation.
+   */
+  uint32_t chains;
+  /**
+   * 1: this call finished a sweep over all entries.
+   */
+  uint32_t wrapped;
+} conntab_reaped;
+
+/**
+ * Makes a worker of a table, written to `out`; the caller owns it (conntab_worker_free). Returns CONNTAB_OK;
+ * CONNTAB_EUSERS: as many exist as conntab_config.workers allows; CONNTAB_EINVAL for NULL. Any thread; allocates 12 kB.
+ */
+int conntab_worker_new(const conntab_table *table,
+                       struct conntab_worker **out);
+
+/**
+ * Frees a worker, whose unconfirmed connections are let go; NULL is fine. Any thread, when no call is in it.
+ */
+void conntab_worker_free(struct conntab_worker *worker);
+
+/**
+ * A slice of expiry and of reclamation: looks at up to `budget` entries (rounded up to 1024; 0: none) from where the last
+ * call, of any worker, ended, ends the connections that have expired, makes what was deleted reusable, and leaves the
+ * worker idle (conntab_idle). To be called regularly, from an idle loop say, by any worker or by all; the whole table must be
+ * swept once a day. `reaped` may be NULL.
+ *
+ * Returns CONNTAB_OK, CONNTAB_EINVAL or CONNTAB_EBUSY. The worker's thread; bounded work; may free a little memory; never
+ * blocks.
+ */
+int conntab_reap(struct conntab_worker *worker,
+                 uint64_t now,
+                 uint32_t budget,
+                 struct conntab_reaped *reaped);
+
+/**
+ * Frees the worker from holding back the reuse of entries until its next conntab_track; connections that were not
+ * confirmed are let go. Cheap; to be called when there is nothing to do. Returns CONNTAB_OK, CONNTAB_EINVAL or
+ * CONNTAB_EBUSY. The worker's thread; never blocks.
+ */
+int conntab_idle(struct conntab_worker *worker);
+
+/**
+ * Sets the mark of a connection, confirmed or not. Returns CONNTAB_OK; CONNTAB_ENOENT: there is no such connection (any
+ * more); CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+ */
+int conntab_set_mark(struct conntab_worker *worker,
+                     uint64_t conn,
+                     uint32_t mark);
+
+/**
+ * Ends a connection. Returns CONNTAB_OK; CONNTAB_ENOENT: there is none of that handle (any more), or it is not confirmed
+ * yet; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+ */
+int conntab_delete(struct conntab_worker *worker,
+                   uint64_t conn);
+
+/**
+ * Tells that the host has reset a TCP connection itself (a rule that rejects with a RST): its state becomes CLOSE, its
+ * time that of CLOSE. Returns CONNTAB_OK; CONNTAB_ENOENT: there is no such connection in the table (any more), or it is not
+ * TCP; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+ */
+int conntab_set_closing(struct conntab_worker *worker,
+                        uint64_t now,
+                        uint64_t conn);
+
+/* ====================================================================================================
+ * Packets and bursts
+ * ==================================================================================================== */
+
+/**
+ * The most packets that one call takes. 32 is the tuned number.
+ */
+#define CONNTAB_MAX_BURST 64
+
+/**
+ * conntab_packet.hook: it arrived from outside. Transport checksums are verified here, and only here.
+ */
+#define CONNTAB_PREROUTING 0
+
+/**
+ * conntab_packet.hook: it is sent by the host itself.
+ */
+#define CONNTAB_OUTPUT 3
+
+/**
+ * conntab_packet.flags: do not track; the verdict is UNTRACKED.
+ */
+#define CONNTAB_NOTRACK 1
+
+/**
+ * conntab_packet.flags: the NIC has verified the transport checksum, or it need not be.
+ */
+#define CONNTAB_CHECKSUM_OK 2
+
+/**
+ * conntab_verdict.state: a first packet of a connection not yet replied.
+ */
+#define CONNTAB_NEW 0
+
+/**
+ * conntab_verdict.state: part of a connection that has seen packets both ways.
+ */
+#define CONNTAB_ESTABLISHED 1
+
+/**
+ * conntab_verdict.state: belongs to a connection without being part of it, such as an ICMP error.
+ */
+#define CONNTAB_RELATED 2
+
+/**
+ * conntab_verdict.state: cannot be classified. The host decides whether to drop it.
+ */
+#define CONNTAB_INVALID 3
+
+/**
+ * conntab_verdict.state: deliberately not tracked.
+ */
+#define CONNTAB_UNTRACKED 4
+
+/**
+ * conntab_verdict.state: the packet must be dropped: the table is full, or it lost a clash.
+ */
+#define CONNTAB_DROP 5
+
+/**
+ * conntab_verdict.state: a fragment: reassemble, then track the whole.
+ */
+#define CONNTAB_FRAGMENT 6
+
+/**
+ * conntab_verdict.dir: the way the first packet went.
+ */
+#define CONNTAB_ORIGINAL 0
+
+/**
+ * conntab_verdict.dir: the way back.
+ */
+#define CONNTAB_REPLY 1
+
+/**
+ * A packet, described: 32 bytes. The bytes stay where they are, and are read during conntab_track only.
+ */
+typedef struct conntab_packet {
+  /**
+   * Its bytes, from the IP header on.
+   */
+  const uint8_t *l3;
+  /**
+   * How many bytes lie at `l3`: the first segment of a chained mbuf will do, if it holds all headers.
+   */
+  uint32_t caplen;
+  /**
+   * Length on the wire from the IP header on, at least `caplen`.
+   */
+  uint32_t len;
+  /**
+   * Zone of the packet if it goes in original direction.
+   */
+  uint16_t zone_orig;
+  /**
+   * Zone of the packet if it goes in reply direction.
+   */
+  uint16_t zone_reply;
+  /**
+   * CONNTAB_PREROUTING or CONNTAB_OUTPUT.
+   */
+  uint8_t hook;
+  /**
+   * 0.
+   */
+  uint8_t reserved[3];
+  /**
+   * CONNTAB_NOTRACK, CONNTAB_CHECKSUM_OK.
+   */
+  uint32_t flags;
+  /**
+   * The NIC's receive hash, or 0. No result depends on it at present.
+   */
+  uint32_t hash;
+} conntab_packet;
+
+/**
+ * The judgement of one packet: 32 bytes.
+ */
+typedef struct conntab_verdict {
+  /**
+   * The connection's handle, or 0: there is none.
+   */
+  uint64_t conn;
+  /**
+   * The connection's mark.
+   */
+  uint32_t mark;
+  /**
+   * The connection's status: CONNTAB_STATUS_* bits.
+   */
+  uint16_t status;
+  /**
+   * Why, where there is something to say; 0: nothing. conntab_reason_name names it.
+   */
+  uint16_t reason;
+  /**
+   * What a rule sees: CONNTAB_NEW ...
+   */
+  uint8_t state;
+  /**
+   * CONNTAB_ORIGINAL or CONNTAB_REPLY; original where there is no connection.
+   */
+  uint8_t dir;
+  /**
+   * 1: the connection is not in the table yet: conntab_confirm puts it there.
+   */
+  uint8_t unconfirmed;
+  /**
+   * The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+   */
+  uint8_t proto_state;
+  /**
+   * By how much a bound was broken, in its unit (TCP: sequence numbers); else 0.
+   */
+  uint32_t excess;
+  /**
+   * The library's own.
+   */
+  uint32_t pending;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+} conntab_verdict;
+
+/**
+ * Judges a burst of `n` packets, at most CONNTAB_MAX_BURST, in order, at `now` (milliseconds of any monotonic clock; the
+ * clocks of a table's workers may differ by a second), and writes their verdicts. Connections that the burst opens
+ * are unconfirmed: conntab_confirm puts them into the table, and the next conntab_track lets go what was not confirmed.
+ *
+ * Returns how many packets were judged, CONNTAB_EINVAL (NULL) or CONNTAB_EBUSY. The worker's thread. Bounded work; no
+ * allocation, no system call; never blocks.
+ */
+int conntab_track(conntab_worker *worker,
+                  uint64_t now,
+                  const struct conntab_packet *packets,
+                  size_t n,
+                  struct conntab_verdict *verdicts);
+
+/**
+ * Gives an unconfirmed connection another reply tuple than the inverse of its original one: what NAT needs. `reply` is
+ * the tuple of a packet that answers, as it arrives: its source is where the connection was really sent, its destination
+ * who it claimed to be from. The verdict's status gets SRC_NAT and DST_NAT as they then hold. To be called between
+ * conntab_track and conntab_confirm; if another connection holds that tuple, conntab_confirm will drop the packet.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_EPROTO: network layer or protocol differ; CONNTAB_EROOM: IPv6 needs
+ * conntab_config.nat6; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+ */
+int conntab_set_reply_tuple(conntab_worker *worker,
+                            struct conntab_verdict *verdict,
+                            const conntab_tuple *reply);
+
+/**
+ * Gives an unconfirmed connection a timeout policy (conntab_table_policy): from now on its timeouts are those of the policy.
+ * To be called between conntab_track and conntab_confirm.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ESTATE; CONNTAB_ENOENT: there is no policy of that number; CONNTAB_EINVAL; CONNTAB_EBUSY. The
+ * worker's thread; never blocks.
+ */
+int conntab_set_timeout_policy(conntab_worker *worker,
+                               const struct conntab_verdict *verdict,
+                               uint8_t policy);
+
+/**
+ * Settles the burst after the host's rules: `verdicts` are those of the worker's last conntab_track, bit i of `keep` says
+ * that packet i leaves the box (or is delivered to it). Connections of packets that leave enter the table; those
+ * of the others are let go. TO BE CALLED FOR EVERY BURST, for the packets of known connections too: it is here that events
+ * are told of. A verdict whose state has become CONNTAB_DROP was decided against: another connection holds its tuple, or
+ * there is no room; the packet must not leave.
+ *
+ * Returns how many connections entered the table, CONNTAB_EINVAL (NULL) or CONNTAB_EBUSY. The worker's thread. Bounded work;
+ * no allocation, no system call; never blocks.
+ */
+int conntab_confirm(conntab_worker *worker,
+                    uint64_t now,
+                    struct conntab_verdict *verdicts,
+                    size_t n,
+                    uint64_t keep);
+
+/* ====================================================================================================
+ * Read sections: lookups that change nothing
+ * ==================================================================================================== */
+
+/**
+ * A connection met by a lookup, by value.
+ */
+typedef struct conntab_view {
+  /**
+   * Its handle; 0: nothing was found.
+   */
+  uint64_t conn;
+  /**
+   * Its mark.
+   */
+  uint32_t mark;
+  /**
+   * Its status: CONNTAB_STATUS_* bits.
+   */
+  uint16_t status;
+  /**
+   * The direction in which the tuple that was looked up goes: CONNTAB_ORIGINAL or CONNTAB_REPLY.
+   */
+  uint8_t dir;
+  /**
+   * 0.
+   */
+  uint8_t reserved;
+  /**
+   * Its host area (conntab_config.user_data bytes, as 64-bit words, 0 when it begins), or NULL. To be read and written by
+   * atomic operations where several workers may meet the connection; valid until the worker's next call. NULL also where the
+   * call left the worker idle: outside a section, and not between conntab_track and conntab_idle or conntab_reap.
+   */
+  uint64_t *user_data;
+} conntab_view;
+
+/**
+ * Opens a read section, which ends by conntab_section_end, conntab_idle or conntab_reap: lookups inside one are several
+ * times as fast as lone ones, which open and end one each. Sections do not nest; one that stays open holds back the reuse
+ * of freed entries, as conntab_track does. Returns CONNTAB_OK, CONNTAB_EINVAL or CONNTAB_EBUSY. The worker's
+ * thread; never blocks.
+ */
+int conntab_section_begin(conntab_worker *worker);
+
+/**
+ * Ends a read section; the worker is idle again if it was before. Returns CONNTAB_OK, CONNTAB_EINVAL or CONNTAB_EBUSY. The
+ * worker's thread; never blocks.
+ */
+int conntab_section_end(conntab_worker *worker);
+
+/**
+ * Looks a tuple up in a zone, as of `now`; the connection found is written to `view`. Nothing changes: no counter, no
+ * timeout, no state.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ENOENT: there is none that has not expired; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread;
+ * bounded work; never blocks.
+ */
+int conntab_lookup(conntab_worker *worker,
+                   uint64_t now,
+                   uint16_t zone,
+                   const conntab_tuple *tuple,
+                   struct conntab_view *view);
+
+/**
+ * conntab_lookup for `n` tuples in one zone, at most CONNTAB_MAX_BURST: several times as fast, as memory latencies overlap.
+ * Where nothing is found, and for a tuple that is nonsense, `views[i].conn` is 0. Returns how many were found; otherwise as
+ * conntab_lookup.
+ */
+int conntab_lookup_burst(conntab_worker *worker,
+                         uint64_t now,
+                         uint16_t zone,
+                         const conntab_tuple *tuples,
+                         size_t n,
+                         struct conntab_view *views);
+
+/**
+ * Looks at the connection of a handle: one in the table, or one that this worker has not confirmed yet. Written to `view`;
+ * the direction is the original one. Returns CONNTAB_OK; CONNTAB_ENOENT: stale, forged, or another worker's
+ * unconfirmed connection; CONNTAB_EINVAL; CONNTAB_EBUSY. The worker's thread; never blocks.
+ */
+int conntab_get(conntab_worker *worker,
+                uint64_t conn,
+                struct conntab_view *view);
+
+/**
+ * Copies the connection of a handle as of `now`; `size`: sizeof(struct conntab_connection). Returns and rules as
+ * conntab_get.
+ */
+int conntab_copy(conntab_worker *worker,
+                 uint64_t now,
+                 uint64_t conn,
+                 conntab_connection *connection,
+                 size_t size);
+
+/* ====================================================================================================
+ * Events
+ * ==================================================================================================== */
+
+/**
+ * conntab_event.kind: a connection entered the table.
+ */
+#define CONNTAB_EVENT_NEW 0
+
+/**
+ * conntab_event.kind: it changed, and a packet of it was let through since.
+ */
+#define CONNTAB_EVENT_UPDATE 1
+
+/**
+ * conntab_event.kind: it left the table.
+ */
+#define CONNTAB_EVENT_DESTROY 2
+
+/**
+ * conntab_event.changes: the connection is new.
+ */
+#define CONNTAB_CHANGE_NEW 1
+
+/**
+ * conntab_event.changes: it is new, and was expected.
+ */
+#define CONNTAB_CHANGE_RELATED (1 << 1)
+
+/**
+ * conntab_event.changes: it ended.
+ */
+#define CONNTAB_CHANGE_DESTROY (1 << 2)
+
+/**
+ * conntab_event.changes: the first reply was seen.
+ */
+#define CONNTAB_CHANGE_REPLY (1 << 3)
+
+/**
+ * conntab_event.changes: it became ASSURED.
+ */
+#define CONNTAB_CHANGE_ASSURED (1 << 4)
+
+/**
+ * conntab_event.changes: the protocol's state changed (TCP).
+ */
+#define CONNTAB_CHANGE_PROTOINFO (1 << 5)
+
+/**
+ * conntab_event.changes: a helper was attached.
+ */
+#define CONNTAB_CHANGE_HELPER (1 << 6)
+
+/**
+ * conntab_event.changes: the mark changed.
+ */
+#define CONNTAB_CHANGE_MARK (1 << 7)
+
+/**
+ * Something that happened to a connection, as it was then.
+ */
+typedef struct conntab_event {
+  /**
+   * When, in milliseconds of the clock of conntab_track.
+   */
+  uint64_t at;
+  /**
+   * CONNTAB_EVENT_*.
+   */
+  uint8_t kind;
+  /**
+   * 0.
+   */
+  uint8_t reserved;
+  /**
+   * CONNTAB_CHANGE_* bits.
+   */
+  uint16_t changes;
+  /**
+   * 0.
+   */
+  uint32_t reserved2;
+  /**
+   * The connection. Counters and delta_time are told at its end only.
+   */
+  conntab_connection connection;
+} conntab_event;
+
+/**
+ * Takes up to `n` of the events that are waiting and writes them to `events`, an array of structs of `size` bytes each:
+ * sizeof(struct conntab_event). Within what one worker did they are in order; those of several workers come queue by
+ * queue (sort by `at`). There are none unless conntab_config.events reserved queues; what found its queue full is counted
+ * (conntab_stats.events_lost).
+ *
+ * Returns how many; fewer than `n`: no more were waiting; CONNTAB_EINVAL for NULL. Any thread, several at once share the
+ * events; never blocks a packet, nor this call.
+ */
+int conntab_table_events(const conntab_table *table,
+                         struct conntab_event *events,
+                         size_t n,
+                         size_t size);
+
+/**
+ * Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to `size`
+ * bytes, ended by a 0; 400 are enough for any. `event` must be a whole one as this version knows it. Returns the length
+ * of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
+ */
+size_t conntab_event_text(const struct conntab_event *event,
+                          char *buffer,
+                          size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CONNTAB_H */
