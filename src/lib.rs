@@ -42,8 +42,8 @@ mod confirm;
 mod control;
 mod early_drop;
 #[cfg(feature = "capi")]
-#[allow(non_camel_case_types, missing_debug_implementations, reason = "these are C's names")]
-pub mod ffi;
+#[allow(non_camel_case_types, dead_code, unused_imports, reason = "the names and the users are C's")]
+mod ffi;
 mod hash;
 mod limit;
 mod memory;

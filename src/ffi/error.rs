@@ -52,8 +52,7 @@ pub extern "C" fn conntab_strerror(error: c_int) -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_reason_name(reason: u16) -> *const c_char {
     let named = Reason::ALL.iter().position(|r| r.code() == reason);
-    let name = named.and_then(|at| NAMES.get(at)).map_or(c"unknown".as_ptr(), |name| name.as_ptr().cast());
-    name
+    named.and_then(|at| NAMES.get(at)).map_or(c"unknown".as_ptr(), |name| name.as_ptr().cast())
 }
 
 /// Room for the longest name, ended by a 0.
