@@ -46,7 +46,7 @@ fn print(text: &str, buffer: *mut c_char, size: usize) -> usize {
         // SAFETY: C promises room for `size` bytes; `len` + 1 are written. They cannot overlap our own text.
         unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), len) };
         // SAFETY: as above.
-        unsafe { buffer.add(len).write(0) };
+        unsafe { buffer.wrapping_add(len).write(0) };
     }
     text.len()
 }
@@ -63,7 +63,7 @@ unsafe fn sized_in<T: Copy>(from: *const T, size: usize, otherwise: T) -> Result
     let known = size.min(size_of::<T>());
     for at in known..size {
         // SAFETY: within the `size` bytes that the caller promises.
-        if unsafe { from.cast::<u8>().add(at).read() } != 0 {
+        if unsafe { from.cast::<u8>().wrapping_add(at).read() } != 0 {
             return Err(CONNTAB_E2BIG);
         }
     }
@@ -83,6 +83,6 @@ unsafe fn sized_out<T>(value: &T, to: *mut T, size: usize) {
     unsafe { std::ptr::copy_nonoverlapping((&raw const *value).cast::<u8>(), to.cast(), known) };
     if size > known {
         // SAFETY: the rest of what the caller promises.
-        unsafe { to.cast::<u8>().add(known).write_bytes(0, size - known) };
+        unsafe { to.cast::<u8>().wrapping_add(known).write_bytes(0, size - known) };
     }
 }

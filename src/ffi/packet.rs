@@ -185,7 +185,7 @@ pub extern "C" fn conntab_track(
     let done = held.worker().track(now, packets, &mut judged[..n]);
     for (at, verdict) in judged[..done].iter().enumerate() {
         // SAFETY: C promises room for `n` verdicts; `done` <= `n`.
-        unsafe { verdicts.add(at).write(conntab_verdict::of(verdict)) };
+        unsafe { verdicts.wrapping_add(at).write(conntab_verdict::of(verdict)) };
     }
     done as c_int
 }
@@ -274,14 +274,14 @@ pub extern "C" fn conntab_confirm(
     let mut meant = [Verdict::default(); MAX_BURST];
     for (at, verdict) in meant[..n].iter_mut().enumerate() {
         // SAFETY: C promises `n` verdicts; any bytes are a valid one.
-        *verdict = unsafe { verdicts.add(at).read() }.meant();
+        *verdict = unsafe { verdicts.wrapping_add(at).read() }.meant();
     }
     let before = meant;
     let entered = held.worker().confirm(now, &mut meant[..n], keep);
     for (at, verdict) in meant[..n].iter().enumerate() {
         if *verdict != before[at] {
             // SAFETY: as above.
-            unsafe { verdicts.add(at).write(conntab_verdict::of(verdict)) };
+            unsafe { verdicts.wrapping_add(at).write(conntab_verdict::of(verdict)) };
         }
     }
     entered as c_int

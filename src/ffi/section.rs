@@ -118,7 +118,7 @@ pub extern "C" fn conntab_lookup_burst(
     let mut sane = 0u64;
     for (at, tuple) in meant[..n].iter_mut().enumerate() {
         // SAFETY: C promises `n` tuples; any bytes are a valid one.
-        if let Some(given) = unsafe { tuples.add(at).read() }.meant() {
+        if let Some(given) = unsafe { tuples.wrapping_add(at).read() }.meant() {
             *tuple = given;
             sane |= 1 << at;
         }
@@ -141,7 +141,7 @@ pub extern "C" fn conntab_lookup_burst(
             }
         }
         // SAFETY: C promises room for `n` views.
-        unsafe { views.add(at).write(told) };
+        unsafe { views.wrapping_add(at).write(told) };
     }
     count
 }
