@@ -71,6 +71,12 @@ def rules_of_ours():
         s.error4(1, ipv4(C4, S4, 99, b"1234", ihl=ihl), note="protocol 99, %d words" % ihl)
     yield s
 
+    s = Script("icmp-family", "ICMP in IPv6 packets, ICMPv6 in IPv4 packets, whole and cut", "icmp")
+    for n in (0, 7, 8, 12):
+        s.packet(0, ipv4(C4, S4, ICMPV6, icmp(C6, S6, 128, 0, bytes(4), b"ping")[:n]))
+        s.packet(0, ipv6(C6, S6, ICMP, icmp(C4, S4, 8, 0, bytes(4), b"ping")[:n]))
+    yield s
+
     s = Script("ipv6-extensions-cut", "extension headers that end early or claim too much: two bytes of each are enough", "other")
     ah = bytes(22)
     for k in (1, 2, 4, 7, 8, 9):
@@ -96,7 +102,7 @@ def rules_of_ours():
 
     s = Script("ipv6-first-fragment-cut", "a first fragment that breaks off within its headers, or is no multiple of 8 long, goes on as it is", "other")
     whole = {TCP: tcp(C6, S6, 5, 6, "S", 1, 0, 100, options=b"\2\4\5\xb4"), UDP: udp(C6, S6, 5, 6, b"hello"), ICMPV6: icmp(C6, S6, 128, 0, b"\0\1\0\1", b"ping"),
-             UDPLITE: udplite(C6, S6, 5, 6, b"x", proto=17), GRE: bytes(8), 99: bytes(8)}
+             UDPLITE: udplite(C6, S6, 5, 6, b"hello", proto=17), GRE: bytes(13), 99: bytes(13)}
     for proto, body in whole.items():
         for n in (0, 1, 7, 8, 12, 19, 20, 24):
             if n <= len(body):
@@ -109,5 +115,144 @@ def rules_of_ours():
     yield s
 
 
+TS = lambda v, e: NOP + NOP + option(8, struct.pack("!II", v, e))
+SYN_OPTIONS = MSS + SACK_OK + option(8, struct.pack("!II", 1, 0)) + NOP + option(3, b"\x08")
+
+
+def selftests():
+    """what the kernel's selftests send, as far as one router and two sides can tell it"""
+    for six, hosts in ((False, (C4, S4)), (True, (C6, S6))):
+        end = "-v6" if six else ""
+
+        def script(name, about, source, **sysctl):
+            return Script(name + end, about, "tcp", {"sysctl": {CT + k: v for k, v in sysctl.items()}} if sysctl else None, source)
+
+        def at(s):
+            def segment(side, *rest, **more):
+                return s.tcp(side, *rest, hosts=hosts, **more)
+            return segment
+
+        s = script("selftest-syn-challenge-ack", "a SYN meets an old connection's end, which answers with a challenge ACK", "packetdrill/conntrack_syn_challenge_ack.pkt")
+        t = at(s)
+        t(0, "S", 0, 0, 65535, options=SYN_OPTIONS)
+        t(1, ".", 145824453, 643160523, 240, options=TS(1, 1), note="challenge ACK of the old incarnation")
+        t(0, "R", 643160523, 0, 0)
+        t(0, "S", 0, 0, 65535, options=SYN_OPTIONS)
+        t(1, "S.", 145758918, 1, 240, options=MSS + SACK_OK + NOP + option(3, b"\0"))
+        t(0, ".", 1, 145758919, 256)
+        yield s
+
+        s = script("selftest-synack-old", "an old SYN/ACK is answered with a RST, the SYN is repeated", "packetdrill/conntrack_synack_old.pkt")
+        t = at(s)
+        t(0, "S", 0, 0, 65535, options=SYN_OPTIONS)
+        t(1, "S.", 145824453, 643160523, 240, options=MSS + NOP + option(3, b"\0"), note="old")
+        t(0, "R", 643160523, 0, 0)
+        t(0, "S", 0, 0, 65535, options=SYN_OPTIONS)
+        t(1, "S.", 145758918, 1, 240, options=MSS + NOP + option(3, b"\0"))
+        t(0, ".", 1, 145758919, 256)
+        yield s
+
+        s = script("selftest-synack-reuse", "another SYN in an established connection, a challenge ACK, a RST, and the SYN again", "packetdrill/conntrack_synack_reuse.pkt")
+        t = at(s)
+        t(1, "S", 0, 0, 65535, options=MSS + SACK_OK + NOP + option(3, b"\7"))
+        t(0, "S.", 7000, 1, 65535, options=SYN_OPTIONS)
+        t(1, ".", 1, 7001, 65535)
+        t(1, "S", 1000, 0, 65535, options=MSS, note="begun anew")
+        t(0, ".", 7001, 1, 256, note="challenge ACK")
+        t(1, "R", 1, 0, 0)
+        t(1, "S", 1000, 0, 65535, options=MSS)
+        t(0, "S.", 9000, 1001, 65535, options=SYN_OPTIONS)
+        t(1, ".", 1001, 9001, 65535)
+        yield s
+
+        for last, about in ((3001, "exact"), (3002, "one too far"), (2001, "older"), (3001 + 65535, "at the edge")):
+            s = script("selftest-inexact-rst-%d" % last, "a RST that is not exact after a FIN: " + about, "packetdrill/conntrack_inexact_rst.pkt")
+            t = at(s)
+            t(0, "S", 0, 0, 65535, options=SYN_OPTIONS)
+            t(1, "S.", 1, 1, 65535, options=MSS)
+            t(0, ".", 1, 2)
+            for n in range(3):
+                t(1, ".", 2 + 1000 * n, 1, data=bytes(1000))
+            for n in range(3):
+                t(0, ".", 1, 1002 + 1000 * n)
+            t(0, "P.", 1, 3002, data=bytes(1000))
+            t(1, ".", 3002, 1001)
+            t(0, "F.", 1001, 3002)
+            t(1, ".", 3002, 1002)
+            t(1, "P.", 3002, 1002, data=bytes(100))
+            t(0, "R", last - 2000, 0, 0)
+            t(1, "R", last, 0, 0)
+            t(1, "P.", 3102, 1002, data=bytes(100))
+            yield s
+
+        for liberal in (0, 1):
+            s = script("selftest-rst-invalid-%d" % liberal, "RSTs out of window", "packetdrill/conntrack_rst_invalid.pkt", tcp_be_liberal=liberal)
+            t = at(s)
+            t(0, "S", 0, 0, 65535, options=SYN_OPTIONS)
+            t(1, "S.", 1, 1, 65535, options=MSS + SACK_OK + NOP + option(3, b"\7"))
+            t(0, ".", 1, 2)
+            for n in range(3):
+                t(1, ".", 2 + 1000 * n, 1, data=bytes(1000))
+            for n in range(3):
+                t(0, ".", 1, 1002 + 1000 * n)
+            for seq in (0, 1, 1000, 3001, 3003, 3002 + 65535, 3002 + 2**24, 3002 + 2**25, 2**31 + 3002):
+                t(1, "R.", seq, 1, 0, note="RST from the server at %d" % seq)
+            for seq in (0, 2**31, 65535 * 128 + 1, 65535 * 128 + 2, 65535 * 128 + 3):
+                t(0, "R", seq, 0, 0, note="RST from the client at %d" % seq)
+            t(1, ".", 3002, 1, data=bytes(1000))
+            t(1, "R", 4002, 1, 0)
+            yield s
+
+        s = script("selftest-ack-loss-stall", "data acknowledged already comes again, as its acknowledgements were lost", "packetdrill/conntrack_ack_loss_stall.pkt")
+        t = at(s)
+        t(0, "S", 0, 0, 32792, options=MSS + NOP + option(3, b"\7"))
+        t(1, "S.", 0, 1, 65535, options=SYN_OPTIONS)
+        t(0, ".", 1, 1, 65535)
+        for n in range(30):
+            t(0, "P.", 1 + 1460 * n, 1, 257, data=bytes(1460))
+            if n < 27:
+                t(1, ".", 1, 1461 + 1460 * n, max(0, 256 - 11 * n))
+        for n in (27, 28, 3, 27):
+            t(0, "P.", 1 + 1460 * n, 1, 257, data=bytes(1460), note="again")
+            t(1, ".", 1, 1 + 1460 * 30, 0, options=NOP + NOP + option(5, struct.pack("!II", 1 + 1460 * n, 1461 + 1460 * n)))
+        t(1, ".", 1, 1 + 1460 * 30, 250)
+        t(0, "P.", 1 + 1460 * 30, 1, 257, data=bytes(1460))
+        yield s
+
+        s = script("selftest-tcp-unreplied", "a SYN that nobody answers does not live on by being repeated", "conntrack_tcp_unreplied.sh", tcp_timeout_syn_sent=2)
+        t = at(s)
+        t(0, "S", 100, 0, options=SYN_OPTIONS)
+        for ms in (1300, 500, 500, 1000):
+            s.wait(ms)
+            t(0, "S", 100, 0, options=SYN_OPTIONS)
+        yield s
+
+    for six in (False, True):
+        hosts, own = ((C6, S6), ICMPV6) if six else ((C4, S4), ICMP)
+        router = "fd00:2::fe" if six else "10.2.0.254"
+        s = Script("selftest-icmp-related" + ("-v6" if six else ""), "too large for a link behind, and a port where nobody listens", "icmpv6" if six else "icmp", None, "conntrack_icmp_related.sh")
+        echo = lambda size: ip(*hosts, own, icmp(*hosts, 128 if six else 8, 0, b"\0\7\0\1", bytes(size)))
+        back = ip(*hosts[::-1], own, icmp(*hosts[::-1], 129 if six else 0, 0, b"\0\7\0\1", bytes(1000)))
+        s.packet(0, echo(1000)).packet(1, back).packet(0, echo(1400))
+        s.packet(1, ip(router, hosts[0], own, icmp(router, hosts[0], 2 if six else 3, 0 if six else 4, struct.pack("!I", 1280), echo(1400)[:500 if not six else 1200])), "too large")
+        s.udp(0, 5000, 4404, bytes(100), hosts=hosts)
+        quoted = ip(*hosts, UDP, udp(*hosts, 5000, 4404, bytes(100)))
+        s.packet(1, ip(*hosts[::-1], own, icmp(*hosts[::-1], 1 if six else 3, 4 if six else 3, bytes(4), quoted)), "nobody listens")
+        s.udp(0, 5000, 4405, bytes(1400), hosts=hosts)
+        quoted = ip(*hosts, UDP, udp(*hosts, 5000, 4405, bytes(1400)))
+        s.packet(1, ip(router, hosts[0], own, icmp(router, hosts[0], 2 if six else 3, 0 if six else 4, struct.pack("!I", 1280), quoted[:548])), "too large")
+        yield s.udp(0, 5000, 4405, bytes(1000), hosts=hosts)
+
+    rules = [{"at": "raw", "if": {"family": "ip", "dscp": n}, "do": {"zone": n}} for n in range(1, 21)]
+    text = "table inet user {\n chain pre { type filter hook prerouting priority raw; " + "; ".join("ip dscp %d ct zone set %d" % (n, n) for n in range(1, 21)) + "\n}\n}\n"
+    s = Script("selftest-zones-many", "one tuple in many zones", "policy", {"nft": text, "host": {"rules": rules, "nat_hooks": []}}, "nft_zones_many.sh")
+    for n in range(21):
+        s.packet(0, ipv4(C4, S4, UDP, udp(C4, S4, 12345, 12345, b"x"), tos=n << 2))
+    for n in (0, 3, 20, 21):
+        s.packet(1, ipv4(S4, C4, UDP, udp(S4, C4, 12345, 12345, b"x"), tos=n << 2))
+    yield s
+
+
 def everything():
     yield from rules_of_ours()
+    yield from selftests()
