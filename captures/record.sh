@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Records the captures of this folder: real programs talk across a router whose kernel tracks their connections;
-# the packets go to NAME.pcap (one to NAME.pcapng) and the kernel's own table to NAME.1.table, NAME.2.table ...
+# the packets go to NAME.pcap (one to NAME.pcapng), the kernel's own table to NAME.1.table, NAME.2.table ... and its
+# events to NAME.events.
 # README.md describes the files and shows the topology. Everything happens in four network namespaces of its own.
 #
 # shellcheck disable=SC2016,SC2086  # addresses and process ids hold no spaces, and some text is for another shell
@@ -40,7 +41,7 @@ fail() { say "record.sh: $*"; exit 1; }
 
 check_programs() {
     local missing=() packages=() pair
-    for pair in nft:nftables tcpdump:tcpdump dumpcap:wireshark-common nginx:nginx-light curl:curl dnsmasq:dnsmasq-base \
+    for pair in nft:nftables conntrack:conntrack tcpdump:tcpdump dumpcap:wireshark-common nginx:nginx-light curl:curl dnsmasq:dnsmasq-base \
         dig:bind9-dnsutils host:bind9-host ping:iputils-ping traceroute:traceroute nmap:nmap ncat:ncat \
         socat:socat ethtool:ethtool ip:iproute2 sysctl:procps taskset:util-linux; do
         command -v "${pair%%:*}" >/dev/null || { missing+=("${pair%%:*}"); packages+=("${pair##*:}"); }
@@ -268,7 +269,7 @@ wait_port() {
 # ---------------------------------------------------------------------------------------------------------------------
 # The recorder and the tables
 
-recorder='' capture_name='' capture='' precision=micro tables=0 complaints=0
+recorder='' listener='' events_buffer=8388608 capture_name='' capture='' precision=micro tables=0 complaints=0
 
 # What makes this recording useless, but perhaps not the next one
 complain() {
@@ -310,6 +311,38 @@ stop_capture() {
     *.pcapng) grep -Eq 'received/dropped on interface.*: [0-9]+/0 \(pcap:0/dumpcap:0/flushed:0/' "$tmp/recorder.log" ;;
     *) grep -q '^0 packets dropped by kernel' "$tmp/recorder.log" ;;
     esac || complain "packets lost: $(<"$tmp/recorder.log")"
+}
+
+# The kernel keeps events only of connections that begin while somebody listens: so this comes before any packet.
+start_events() {
+    ip netns exec "$r1" conntrack -E -o timestamp -b $events_buffer >"$tmp/$capture_name.events" 2>"$tmp/events.log" &
+    listener=$!
+    for _ in {1..100}; do
+        [[ -z $(listening) ]] || return 0
+        kill -0 "$listener" 2>/dev/null || fail "conntrack -E ended: $(<"$tmp/events.log")"
+        sleep 0.1
+    done
+    fail "conntrack -E does not begin"
+}
+
+# How many messages were lost to the netlink socket that is in the groups of the events; nothing without such a socket
+listening() { in_ns "$r1" awk '$2 == 12 && $4 != "00000000" { print $9 }' /proc/net/netlink; }
+
+# Called right after a table was read: what had expired by then, the reading has ended, so its event is there. No event
+# may be lost, and as many must be in the file as `conntrack` says.
+stop_events() {
+    local lost lines
+    sleep 0.5
+    lost=$(listening)
+    kill -INT "$listener"
+    wait "$listener" || :
+    listener=
+    lines=$(wc -l <"$tmp/$capture_name.events")
+    [[ $lost == 0 ]] || complain "${lost:-all} events lost"
+    grep -q " $lines flow events have been shown" "$tmp/events.log" ||
+        complain "$lines events in the file, but: $(<"$tmp/events.log")"
+    ! grep -Evq '^\[[0-9]+\.[0-9]{6}\]'$'\t'' *\[(NEW|UPDATE|DESTROY)\] ' "$tmp/$capture_name.events" ||
+        complain "unwanted lines among the events"
 }
 
 # Prints the middle of the times before and after reading, then the table.
@@ -571,6 +604,7 @@ record_once() {
     network_up
     "servers_$capture_name"
     sleep 1
+    start_events
     tracking_on
     start_capture
     "traffic_$capture_name"
@@ -579,6 +613,7 @@ record_once() {
     read_table >"$tmp/after"
     [[ $(settled "$tmp/after") == "$(settled "$tmp/$capture_name.$tables.table")" ]] ||
         complain "the table has changed since it was saved"
+    stop_events
     save_states
     check_capture
     network_down
@@ -595,8 +630,8 @@ record() {
         ((complaints > 0)) || break
     done
     ((complaints == 0)) || fail "$1: no good recording in three attempts"
-    rm -f "$here/$1".{pcap,pcapng,states} "$here/$1".*.table
-    install -m 644 "$tmp/$capture" "$tmp/$1".states "$tmp/$1".*.table "$here/"
+    rm -f "$here/$1".{pcap,pcapng,states,events} "$here/$1".*.table
+    install -m 644 "$tmp/$capture" "$tmp/$1".{states,events} "$tmp/$1".*.table "$here/"
     say "$capture: $(stat -c %s "$here/$capture") bytes, $(tr '\n' ' ' <"$here/$1.states")"
 }
 

@@ -42,6 +42,9 @@ impl Shared {
         let ended = kind == EventKind::Destroy;
         let mut flags = 0;
         let mut record = [0; WORDS];
+        // An end by timeout was when the time was up, as in the kernel's stop timestamp: gc comes late there, too.
+        let overdue = if ended { Word::unpack(word).left(now as u32).min(0).unsigned_abs() } else { 0 };
+        let now = now.saturating_sub(overdue.into());
         record[0] = now;
         record[1] = Handle::new(index, self.table.generation(index)).to_u64();
         record[3] = word;
@@ -50,8 +53,9 @@ impl Shared {
         if original.l4() == protocol::GRE {
             record[14] = conn.load_record()[0];
         }
-        if ended && let Some(lived) = self.lived(index, now) {
-            record[15] = lived;
+        if ended && let Some(start) = self.start(index) {
+            // The difference of whole seconds, as conntrack shows it: 1.9 to 4.1 is 3.
+            record[15] = (now / 1000).saturating_sub(start / 1000);
             flags |= STAMPED;
         }
         if ended && let Some(account) = self.account(index).filter(|_| conn.counted()) {
@@ -196,9 +200,14 @@ impl Iterator for Events {
 }
 
 impl Shared {
-    /// Seconds since a connection was confirmed, where that is remembered.
-    pub fn lived(&self, index: u32, now: u64) -> Option<u64> {
+    /// When a connection was confirmed, where that is remembered.
+    fn start(&self, index: u32) -> Option<u64> {
         let start = self.side.start.as_ref()?[index as usize].load(Relaxed);
-        (start != 0).then(|| now.saturating_sub(start) / 1000)
+        (start != 0).then_some(start)
+    }
+
+    /// Whole seconds since a connection was confirmed, where that is remembered.
+    pub fn lived(&self, index: u32, now: u64) -> Option<u64> {
+        self.start(index).map(|start| now.saturating_sub(start) / 1000)
     }
 }

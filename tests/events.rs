@@ -77,10 +77,10 @@ fn the_life_of_a_connection() {
     assert_eq!((end.kind, end.changes, end.connection.status), (EventKind::Destroy, change::DESTROY, 0x20e));
     assert_eq!(end.connection.tracked, Tracked::Tcp(State::FinWait, None));
     assert_eq!(end.connection.counters.expect("counted").map(|c| c.packets), [4, 1]);
-    assert_eq!(end.connection.delta_time, Some(200));
+    assert_eq!(end.connection.delta_time, Some(124), "until its time was over");
     assert_eq!(
         end.to_string(),
-        "[DESTROY] tcp      6 FIN_WAIT src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=80 packets=4 bytes=170 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=1000 packets=1 bytes=40 [ASSURED] delta-time=200"
+        "[DESTROY] tcp      6 FIN_WAIT src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=80 packets=4 bytes=170 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=1000 packets=1 bytes=40 [ASSURED] delta-time=124"
     );
 }
 

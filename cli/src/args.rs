@@ -38,7 +38,11 @@ pub(crate) struct Replay {
     #[arg(long)]
     pub(crate) verdicts: bool,
 
-    /// How to print verdicts and table
+    /// Print what happens to connections, as `conntrack -E -o timestamp` does, before the table
+    #[arg(long)]
+    pub(crate) events: bool,
+
+    /// How to print verdicts, events and table
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 
@@ -97,7 +101,7 @@ pub(crate) struct Trace {
 pub(crate) enum Output {
     /// Lines as in /proc/net/nf_conntrack
     Text,
-    /// JSON: a line for each verdict, then {"connections": [...], "summary": {...}}
+    /// JSON: a line for each verdict and each event, then {"connections": [...], "summary": {...}}
     Json,
 }
 
@@ -143,18 +147,33 @@ none to name, the tuple where the headers make no sense, the verdict of a frame 
   NEW, ESTABLISHED, RELATED, INVALID and UNTRACKED are what a rule sees as ct state. DROP: the table is full, or the \
 packet lost a clash. FRAGMENT: fragments are not put together here.
 
+Events:
+  One line for each connection that begins (NEW), is replied to, changes its TCP state or becomes ASSURED (UPDATE), or \
+ends (DESTROY): time (seconds since the epoch) and what `conntrack -E` prints of it.
+
+    [1795350603.512345]\t    [NEW] tcp      6 120 SYN_SENT src=192.0.2.10 dst=203.0.113.10 ... [UNREPLIED] src=...
+    [1795350603.512601]\t [UPDATE] tcp      6 60 SYN_RECV src=192.0.2.10 dst=203.0.113.10 ... src=203.0.113.10 ...
+    [1795350635.020000]\t[DESTROY] udp      17 src=192.0.2.10 dst=203.0.113.10 ... packets=1 bytes=60 src=...
+
+  A DESTROY shows the seconds that were left, if there were any, and the counters; an UPDATE shows the TCP state if it \
+is that which changed. What has expired has the time at which it expired, to the millisecond; its line may stand up to \
+0.1 s behind its place. With --verdicts the events of a packet follow its verdict.
+
 Table:
   The lines of /proc/net/nf_conntrack, sorted by family, protocol and tuple. The number after the protocol's is the \
 seconds left, counted from the time of the last packet or from --at.
 
 JSON:
   Each verdict is an object on a line of its own: time, verdict, direction, reason, family, protocol, \
-protocol_number, src, dst, and sport and dport or what stands for them. Last comes one object with connections (an \
+protocol_number, src, dst, and sport and dport or what stands for them. So is each event: event (NEW, UPDATE, \
+DESTROY), time, changes (an array: reply, assured, protoinfo), and what connections have in the table; state is always \
+there, the counters at the end only. Last comes one object with connections (an \
 array) and summary. It does not depend on when or where it is made. Examples:
 
     conntab replay -o json FILE | jq '.connections[] | select(.state == \"SYN_SENT\")'
     conntab replay -o json FILE | jq '.summary.invalid'
     conntab replay -o json --verdicts FILE | jq -c 'select(.verdict == \"INVALID\")'
+    conntab replay -o json --events FILE | jq -c 'select(.event == \"DESTROY\") | [.original.bytes, .reply.bytes]'
 
 Time:
   The clock is that of the capture; where it goes back, it is held (a single time in the \
@@ -163,8 +182,8 @@ the wire: connections expire in them.
 
 Limits:
   A capture of all interfaces of a router (tcpdump -i any) holds every forwarded packet twice, and each would be \
-tracked: take one interface. Memory is the table's and that of an index for sorting it, whatever the length of the \
-capture.
+tracked: take one interface. Memory is the table's and that of an index for sorting it (with --events also \
+of those connections that expire together), whatever the length of the capture.
 
 Exit status:
   0  played; also if the capture is damaged and some of it could be used (standard error then says so)

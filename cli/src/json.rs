@@ -1,4 +1,4 @@
-//! Verdicts and the table as JSON. The names here are an interface: add, do not rename.
+//! Verdicts, events and the table as JSON. The names here are an interface: add, do not rename.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use conntab::conn::status;
 use conntab::connection::{Connection, Counters, Tracked, protocol_name};
+use conntab::event::{Event, EventKind, change};
 use conntab::packet::CtState;
 use conntab::tuple::{Addr, L3, Tuple, protocol};
 use serde::Serialize;
@@ -154,6 +155,35 @@ impl From<&Connection> for ConnectionObject {
             reply: way(&c.reply, c.zone_reply, back),
         }
     }
+}
+
+#[derive(Serialize)]
+struct EventLine {
+    event: &'static str,
+    time: Option<Box<RawValue>>,
+    changes: Vec<&'static str>,
+    #[serde(flatten)]
+    connection: ConnectionObject,
+}
+
+/// What of a connection may change in a replay.
+const CHANGES: [(u16, &str); 3] =
+    [(change::REPLY, "reply"), (change::ASSURED, "assured"), (change::PROTOINFO, "protoinfo")];
+
+/// One event, on a line of its own.
+pub(crate) fn event(out: &mut impl Write, time: Time, event: &Event) -> io::Result<()> {
+    let line = EventLine {
+        event: match event.kind {
+            EventKind::New => "NEW",
+            EventKind::Update => "UPDATE",
+            EventKind::Destroy => "DESTROY",
+        },
+        time: number(time),
+        changes: CHANGES.iter().filter(|(bit, _)| event.changes & bit != 0).map(|(_, name)| *name).collect(),
+        connection: (&event.connection).into(),
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
 }
 
 #[derive(Serialize)]

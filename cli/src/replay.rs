@@ -1,4 +1,4 @@
-//! `conntab replay`: a capture in, verdicts and the table out.
+//! `conntab replay`: a capture in, verdicts, events and the table out.
 
 mod clock;
 
@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::time::Instant;
 
 use conntab::config::Config;
+use conntab::event::Event;
 use conntab::tuple::{L3, Tuple, Zone};
 use conntab::{Connection, Handle, Packet, Table, Verdict, Worker};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &Replay) -> Result<(), Error> {
         eprintln!("conntab: {name}: {} damaged packet blocks were passed over", capture.damaged());
     }
 
-    let Ending { mut worker, now, order, summary } = player.finish();
+    let Ending { mut worker, now, order, summary } = player.finish(&mut out)?;
     let mut section = worker.section();
     let mut connections = order.iter().filter_map(|(_, handle)| section.get(*handle)?.copy(now));
     match args.output {
@@ -96,7 +97,7 @@ pub(crate) fn run(args: &Replay) -> Result<(), Error> {
 
 /// Shown only for a long file, and only where it does not mix with the output.
 fn progress_bar(args: &Replay, size: u64) -> ProgressBar {
-    if size < LONG_FILE || (args.verdicts && io::stdout().is_terminal()) {
+    if size < LONG_FILE || ((args.verdicts || args.events) && io::stdout().is_terminal()) {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr())
@@ -116,6 +117,9 @@ struct Player {
     at: Option<Time>,
     output: Output,
     verdicts: bool,
+    events: bool,
+    /// Events that wait to be printed.
+    told: Vec<Event>,
     summary: Summary,
 }
 
@@ -127,6 +131,7 @@ impl Player {
             acct: !args.no_acct,
             // A small capture shall not pay for a large table.
             prefault: false,
+            events: if args.events { clock::QUEUE } else { 0 },
             tunables: args.tunables()?,
             ..Config::default()
         })?;
@@ -134,10 +139,12 @@ impl Player {
         Ok(Self {
             table,
             worker,
-            clock: Clock::default(),
+            clock: Clock::new(args.events),
             at: args.at,
             output: args.output,
             verdicts: args.verdicts,
+            events: args.events,
+            told: Vec::new(),
             summary: Summary::default(),
         })
     }
@@ -152,6 +159,7 @@ impl Player {
         }
         self.summary.packets += 1;
         self.tick(time);
+        self.print_ends(out)?;
 
         let offset = match frame.link.ip_offset(frame.bytes) {
             Ok(offset) => offset,
@@ -169,12 +177,36 @@ impl Player {
         self.worker.confirm(now, &mut verdict, 1);
         let [verdict] = verdict;
         self.summary.count(&verdict);
-        if !self.verdicts {
-            return Ok(());
+        if self.verdicts {
+            let tuple = text::tuple_of(&packet[0]);
+            let reason = verdict.reason;
+            self.report(out, &Judged { time, verdict: Some(&verdict), reason, tuple })?;
         }
-        let tuple = text::tuple_of(&packet[0]);
-        let reason = verdict.reason;
-        self.report(out, &Judged { time, verdict: Some(&verdict), reason, tuple })
+        if self.events {
+            for event in self.table.events() {
+                // What has just happened did so at the time of the packet; the table's clock is coarser.
+                let time = if event.at == now { self.summary.last } else { Time::from_millis(event.at) };
+                self.print(out, time, &event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What has expired since the packet before, in order.
+    fn print_ends(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.told.sort_by_key(|event| event.at);
+        for event in &self.told {
+            self.print(out, Time::from_millis(event.at), event)?;
+        }
+        self.told.clear();
+        Ok(())
+    }
+
+    fn print(&self, out: &mut impl Write, time: Time, event: &Event) -> io::Result<()> {
+        match self.output {
+            Output::Text => text::event(out, time, event),
+            Output::Json => json::event(out, time, event),
+        }
     }
 
     fn tick(&mut self, time: Time) {
@@ -186,7 +218,7 @@ impl Player {
             self.summary.went_back += 1;
         }
         self.summary.last = self.summary.last.max(time);
-        self.clock.advance(self.summary.last, &self.table, &mut self.worker);
+        self.clock.advance(self.summary.last, &self.table, &mut self.worker, &mut self.told);
     }
 
     fn report(&self, out: &mut impl Write, judged: &Judged<'_>) -> io::Result<()> {
@@ -198,10 +230,12 @@ impl Player {
     }
 
     /// The end: time passes up to it, and the connections are brought in order.
-    fn finish(mut self) -> Ending {
-        self.clock.advance(self.at.unwrap_or(self.summary.last), &self.table, &mut self.worker);
+    fn finish(mut self, out: &mut impl Write) -> io::Result<Ending> {
+        let end = self.at.unwrap_or(self.summary.last);
+        self.clock.advance(end, &self.table, &mut self.worker, &mut self.told);
         // What has expired unseen is to be counted as such.
-        self.clock.sweep(&mut self.worker);
+        self.clock.sweep(&self.table, &mut self.worker, &mut self.told);
+        self.print_ends(out)?;
         let now = self.clock.now();
         let key = |c: &Connection| (c.original.l3, c.original.l4, c.original, c.zone_orig, c.zone_reply);
         let mut order: Vec<_> = self.table.dump(now).map(|c| (key(&c), c.handle)).collect();
@@ -212,7 +246,7 @@ impl Player {
         self.summary.expired = stats.expired;
         self.summary.evicted = stats.early_drop;
         self.summary.ended = stats.deleted;
-        Ending { worker: self.worker, now, order, summary: self.summary }
+        Ok(Ending { worker: self.worker, now, order, summary: self.summary })
     }
 }
 

@@ -1,8 +1,9 @@
-//! Verdicts as lines for people. (The table's lines are the library's: the kernel's.)
+//! Verdicts and events as lines for people. (The table's lines are the library's: the kernel's.)
 
 use std::io::{self, Write};
 
 use conntab::connection::protocol_name;
+use conntab::event::Event;
 use conntab::packet::{Packet, Verdict};
 use conntab::reason::Reason;
 use conntab::tuple::{Direction, Tuple};
@@ -49,6 +50,11 @@ pub(crate) fn verdict(out: &mut impl Write, judged: &Judged<'_>) -> io::Result<(
         Some(tuple) => writeln!(out, "{} {tuple}", protocol_name(tuple.l4)),
         None => writeln!(out, "-"),
     }
+}
+
+/// One line, as `conntrack -E -o timestamp` prints it.
+pub(crate) fn event(out: &mut impl Write, time: Time, event: &Event) -> io::Result<()> {
+    writeln!(out, "[{}]\t{event}", time.micros())
 }
 
 /// What identifies a packet, as it stands in its headers; `None` if they make no sense.

@@ -14,6 +14,16 @@ impl Time {
     pub fn millis(self) -> u64 {
         self.0 / 1_000_000
     }
+
+    /// The beginning of a millisecond of the table's clock.
+    pub(crate) fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+
+    /// `SECONDS.MICROSECONDS`.
+    pub(crate) fn micros(self) -> String {
+        format!("{}.{:06}", self.0 / NANO, self.0 % NANO / 1000)
+    }
 }
 
 impl fmt::Display for Time {

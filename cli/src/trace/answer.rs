@@ -88,13 +88,29 @@ fn may_be_told(cause: &Ip) -> bool {
 }
 
 /// The answer to an echo request.
-pub(super) fn echo_reply(request: &Ip, id: u16) -> Option<Vec<u8>> {
+pub(super) fn echo_reply(request: &Ip, src: IpAddr, id: u16) -> Option<Vec<u8>> {
     let mut message = request.payload().to_vec();
     let first = message.first_mut()?;
     *first = if request.l3 == L3::V4 { 0 } else { 129 };
     ip::put(&mut message, 2, [0, 0]);
-    let class = if request.l3 == L3::V4 { request.traffic_class() } else { 0 };
-    icmp(class, request.dst, request.src, id, message)
+    icmp(request.traffic_class(), src, request.src, id, message)
+}
+
+/// Protocols whose checksum is not that of all bytes: GRE, ESP, AH, SCTP, UDP-Lite.
+const OTHER_CHECKSUMS: [u8; 5] = [protocol::GRE, 50, 51, protocol::SCTP, protocol::UDPLITE];
+
+/// Whether a rule must not answer: the packet's bytes do not sum up, so nobody vouches for where it came from. As
+/// recorded, every protocol is taken to have a checksum like ICMP's (over IPv6: like TCP's).
+pub(super) fn broken(ip: &Ip) -> bool {
+    let (Some(l4), payload) = (ip.protocol(), ip.payload()) else { return true };
+    let absent = l4 == protocol::UDP && matches!(payload, [_, _, _, _, _, _, 0, 0, ..]);
+    if absent || OTHER_CHECKSUMS.contains(&l4) {
+        return false;
+    }
+    let covers_addresses = ip.l3 == L3::V6 || matches!(l4, protocol::TCP | protocol::UDP);
+    let begin = if covers_addresses { ip::pseudo(ip.src, ip.dst, l4, payload.len()) } else { 0 };
+    // Both are 0 in one's complement.
+    !matches!(ip::fold(ip::sum(payload, begin)), [0, 0] | [255, 255])
 }
 
 mod flag {
@@ -109,9 +125,15 @@ mod flag {
 pub(super) enum Resetting {
     /// The router, on which nobody listens.
     Host,
-    /// A rule, in the name of an end. Over IPv4 the kernel leaves its checksum to the network card: only the pseudo
-    /// header is summed up.
+    /// A rule, in the name of an end.
     Rule,
+}
+
+impl Resetting {
+    /// Whether the kernel leaves the checksum to the network card, with only the pseudo header summed up (as recorded).
+    fn leaves_checksum(self, l3: L3) -> bool {
+        matches!((self, l3), (Self::Rule, L3::V4) | (Self::Host, L3::V6))
+    }
 }
 
 /// The reset that answers a segment (RFC 9293 section 3.10.7.1); none answers a reset.
@@ -122,12 +144,13 @@ pub(super) fn reset(cause: &Ip, by: Resetting) -> Option<Vec<u8>> {
     if flags & flag::RST != 0 {
         return None;
     }
-    let data = segment.len().checked_sub(usize::from(offset >> 4) * 4)?;
+    // Where the header claims more than there is, this wraps: so it was recorded.
+    let data = (segment.len() as u32).wrapping_sub(u32::from(offset >> 4) * 4);
     let (seq, ack, control) = if flags & flag::ACK != 0 {
         ([k0, k1, k2, k3], [0; 4], flag::RST)
     } else {
-        let counted = u32::from(flags & flag::SYN != 0) + u32::from(flags & flag::FIN != 0) + data as u32;
-        let next = u32::from_be_bytes([s0, s1, s2, s3]).wrapping_add(counted);
+        let control = u32::from(flags & flag::SYN != 0) + u32::from(flags & flag::FIN != 0);
+        let next = u32::from_be_bytes([s0, s1, s2, s3]).wrapping_add(control).wrapping_add(data);
         ([0; 4], next.to_be_bytes(), flag::RST | flag::ACK)
     };
     let mut reset = vec![c, d, a, b];
@@ -135,11 +158,12 @@ pub(super) fn reset(cause: &Ip, by: Resetting) -> Option<Vec<u8>> {
     reset.extend(ack);
     reset.extend([0x50, control, 0, 0, 0, 0, 0, 0]);
     let begin = ip::pseudo(cause.dst, cause.src, protocol::TCP, reset.len());
-    let checksum = if by == Resetting::Rule && cause.l3 == L3::V4 {
+    let checksum = if by.leaves_checksum(cause.l3) {
         ip::fold(begin).map(|byte| !byte)
     } else {
         ip::fold(ip::sum(&reset, begin))
     };
     ip::put(&mut reset, 16, checksum);
-    from_router(0, protocol::TCP, cause.dst, cause.src, 0, &reset)
+    let class = if by == Resetting::Host { cause.traffic_class() } else { 0 };
+    from_router(class, protocol::TCP, cause.dst, cause.src, 0, &reset)
 }

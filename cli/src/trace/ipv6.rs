@@ -6,7 +6,7 @@ use conntab::tuple::L3;
 
 use super::ip::Ip;
 
-mod next {
+pub(super) mod next {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
@@ -30,21 +30,53 @@ pub(super) fn receive(bytes: &[u8]) -> Option<Ip> {
         return None;
     }
     let bytes = bytes.get(..total)?.to_vec();
-    let transport = transport(&bytes);
+    let bytes = without_atomic_fragment(&bytes).unwrap_or(bytes);
+    let transport = walk(&bytes).map(|found| (found.protocol, found.at));
     Some(Ip { l3: L3::V6, bytes, src: src.into(), dst: dst.into(), transport })
 }
 
-/// Where rules find the transport header: behind the extension headers.
-fn transport(bytes: &[u8]) -> Option<(u8, usize)> {
-    let (mut protocol, mut at) = (*bytes.get(6)?, 40);
-    while matches!(protocol, next::HOP_BY_HOP | next::ROUTING | next::FRAGMENT | next::DESTINATION) {
-        let header = bytes.get(at..)?.first_chunk::<8>()?;
-        let len = if protocol == next::FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
-        protocol = header[0];
-        at += len;
+/// Where a chain of extension headers leads.
+pub(super) struct Found {
+    pub protocol: u8,
+    pub at: usize,
+    /// Where the byte stands that says the protocol.
+    pub named_at: usize,
+    /// The extension headers: protocol and place.
+    pub extensions: Vec<(u8, usize)>,
+}
+
+/// The way to the transport header, as rules find it: behind the extension headers, AH not being one of them.
+pub(super) fn walk(bytes: &[u8]) -> Option<Found> {
+    let mut found = Found { protocol: *bytes.get(6)?, at: 40, named_at: 6, extensions: Vec::new() };
+    while matches!(found.protocol, next::HOP_BY_HOP | next::ROUTING | next::FRAGMENT | next::DESTINATION) {
+        let header = bytes.get(found.at..)?.first_chunk::<8>()?;
+        let len = if found.protocol == next::FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
+        found.extensions.push((found.protocol, found.at));
+        found.protocol = header[0];
+        found.named_at = found.at;
+        found.at += len;
     }
-    let _ = next::NONE;
-    Some((protocol, at))
+    Some(found)
+}
+
+/// What is left of a packet that is its own only fragment (RFC 6946) when it has been put together.
+fn without_atomic_fragment(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut named_at = 6;
+    for (protocol, at) in walk(bytes)?.extensions {
+        if protocol == next::FRAGMENT {
+            let header = bytes.get(at..)?.first_chunk::<8>()?;
+            if u16::from_be_bytes([header[2], header[3]]) & 0xfff9 != 0 {
+                return None;
+            }
+            let mut whole = [bytes.get(..at)?, bytes.get(at + 8..)?].concat();
+            *whole.get_mut(named_at)? = header[0];
+            let payload = (whole.len() - 40) as u16;
+            whole.get_mut(4..6)?.copy_from_slice(&payload.to_be_bytes());
+            return Some(whole);
+        }
+        named_at = at;
+    }
+    None
 }
 
 /// What the router sends itself starts with this hop limit.

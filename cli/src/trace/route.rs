@@ -42,10 +42,12 @@ pub(super) fn input(src: IpAddr, dst: IpAddr, side: u8) -> Route {
     }
 }
 
-/// The route of a packet that the router sends.
-pub(super) fn output(dst: IpAddr) -> Route {
+/// The route of a packet that the router sends on account of one from `side`.
+pub(super) fn output(dst: IpAddr, side: u8) -> Route {
     match dst {
         IpAddr::V4(dst) => v4(dst),
+        // There it must go where it came from, and only side 1 has a route that leads to it.
+        IpAddr::V6(dst) if dst.is_unicast_link_local() && side == 0 => Route::Nowhere,
         IpAddr::V6(dst) => v6(dst),
     }
 }
@@ -53,8 +55,8 @@ pub(super) fn output(dst: IpAddr) -> Route {
 fn input_v4(src: Ipv4Addr, dst: Ipv4Addr) -> Route {
     // RFC 1812 section 5.3.7.
     let nobody = src.is_multicast() || src.is_broadcast() || src.is_loopback() || OWN_V4.contains(&src);
-    let zero = src.octets()[0] == 0;
-    if nobody || (zero && !(src.is_unspecified() && (dst.is_broadcast() || dst.is_multicast()))) {
+    // A host that has no address yet.
+    if nobody || (src.is_unspecified() && !dst.is_broadcast() && !dst.is_multicast()) {
         return Route::Nowhere;
     }
     v4(dst)
@@ -69,7 +71,7 @@ fn v4(dst: Ipv4Addr) -> Route {
     }
     match dst.octets() {
         [255, 255, 255, 255] | [10, 255, 1 | 2, 255] => Route::Broadcast,
-        [0 | 127, ..] => Route::Nowhere,
+        [0, 0, 0, 0] | [127, ..] => Route::Nowhere,
         [10, 1, ..] | [10, 255, 1, 2] => Route::Out(0),
         [10, 255, 1, _] => Route::Waits(0),
         [10, 255, 2, 2] => Route::Out(1),
@@ -78,9 +80,31 @@ fn v4(dst: Ipv4Addr) -> Route {
     }
 }
 
-fn input_v6(src: Ipv6Addr, dst: Ipv6Addr, _side: u8) -> Route {
-    let _ = src;
-    v6(dst)
+fn input_v6(src: Ipv6Addr, dst: Ipv6Addr, side: u8) -> Route {
+    if dst.is_multicast() {
+        return if GROUPS_V6.contains(&dst) || solicited(dst, side) { Route::Group } else { Route::Nowhere };
+    }
+    match v6(dst) {
+        // What has no meaning beyond its link stays there (RFC 4291 sections 2.5.2 and 2.5.6).
+        Route::Out(out) | Route::Waits(out)
+            if out != side && (src.is_unspecified() || src.is_unicast_link_local()) =>
+        {
+            Route::Nowhere
+        }
+        route => route,
+    }
+}
+
+/// The groups of all nodes and of all routers on the link, and of all routers of the site (RFC 4291 section 2.7.1).
+const GROUPS_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2),
+    Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 2),
+];
+
+/// The groups in which an own address is looked for (RFC 4291 section 2.7.1).
+fn solicited(dst: Ipv6Addr, _side: u8) -> bool {
+    matches!(dst.segments(), [0xff02, 0, 0, 0, 0, 1, 0xff00, 0 | 1])
 }
 
 fn v6(dst: Ipv6Addr) -> Route {
@@ -95,7 +119,6 @@ fn v6(dst: Ipv6Addr) -> Route {
         },
         (0xfd00, 1, _) => Route::Out(0),
         (0xff00.., ..) => Route::Nowhere,
-        _ if dst.is_unspecified() || dst.is_loopback() => Route::Nowhere,
         _ => Route::Out(1),
     }
 }

@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 
-use conntab::tuple::{Direction, L3, protocol};
-use conntab::wire::{self, Checksum};
+use conntab::tuple::{Direction, L3, Zone, protocol};
 use conntab::{CtState, Verdict};
 
 use super::answer::{self, Fault, Resetting};
 use super::ip::{Ip, Refused};
 use super::matching::Asked;
+use super::options::{self, Judged};
 use super::reject::Reject;
 use super::route::{self, Route};
 use super::rules::{Action, Host, Number, Place, Rule};
 use super::scenario::Arrival;
+use super::service::{self, Answer};
 use super::tracker::{Tracker, Wishes};
 use super::words;
 
@@ -32,6 +33,8 @@ pub(super) struct Seen {
     pub reasons: Vec<String>,
     /// It was delivered to the router itself.
     pub local: bool,
+    /// The router had something to say itself.
+    pub answered: bool,
     /// What came out of either side.
     pub out: Vec<(u8, Vec<u8>)>,
 }
@@ -50,8 +53,11 @@ impl Transit {
     /// What rules see as its state.
     fn state(&self) -> CtState {
         match &self.verdict {
+            Some(verdict) if verdict.state == CtState::Invalid && self.wishes.notrack => CtState::Untracked,
             Some(verdict) => verdict.state,
             None if self.wishes.notrack => CtState::Untracked,
+            // It has a template then, which looks like a new connection.
+            None if self.wishes.zones.is_some() => CtState::New,
             None => CtState::Invalid,
         }
     }
@@ -84,13 +90,20 @@ impl Router {
     }
 
     pub fn packet(&mut self, arrival: &Arrival) -> Result<Seen, String> {
-        let mut seen = Seen { state: "NONE", dir: None, reasons: Vec::new(), local: false, out: Vec::new() };
+        let mut seen = Seen {
+            state: "NONE",
+            dir: None,
+            reasons: Vec::new(),
+            local: false,
+            answered: false,
+            out: Vec::new(),
+        };
         let side = arrival.side;
         let ip = match Ip::receive(&arrival.bytes) {
             Ok(ip) => ip,
             Err(Refused::Silently) => return Ok(seen),
             Err(Refused::ParameterProblem(ip, code, pointer)) => {
-                self.tell(&ip, Fault { kind: 4, code, rest: pointer }, None, &mut seen);
+                self.tell(&ip, side, Fault { kind: 4, code, rest: pointer }, None, &mut seen);
                 return Ok(seen);
             }
         };
@@ -101,6 +114,7 @@ impl Router {
         }
         let known = self.tracker.known(&transit.ip, transit.wishes);
         let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
+        transit.wishes.notrack = false;
         seen.reasons.extend(words::about(&transit.ip, known.as_ref(), &verdict));
         match verdict.state {
             CtState::Drop => return Ok(seen),
@@ -113,12 +127,29 @@ impl Router {
         }
         seen.state = transit.state().as_str();
         seen.dir = transit.verdict.as_ref().and_then(Verdict::direction);
+        match options::judge(&transit.ip) {
+            Judged::Good => {}
+            Judged::Lost => {
+                self.lost(&mut transit);
+                return Ok(seen);
+            }
+            Judged::Problem(pointer) => {
+                let fault = Fault { kind: 12, code: 0, rest: u32::from(pointer) << 24 };
+                self.tell(&transit.ip, side, fault, transit.verdict.as_ref(), &mut seen);
+                self.lost(&mut transit);
+                return Ok(seen);
+            }
+            Judged::NotPlayed(kind) => return Err(format!("IPv4 option {kind} is not played here")),
+        }
         match route::input(transit.ip.src, transit.ip.dst, side) {
             Route::Out(out) => self.forward(&mut transit, out, true, &mut seen),
             Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
             Route::Local => self.deliver(&mut transit, true, &mut seen),
             Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
             Route::Nowhere => self.lost(&mut transit),
+        }
+        if seen.answered && options::records_route(&transit.ip) {
+            return Err("an answer to a packet that records its route is not played here".to_owned());
         }
         Ok(seen)
     }
@@ -169,11 +200,14 @@ impl Router {
     fn forward(&mut self, transit: &mut Transit, out: u8, answered: bool, seen: &mut Seen) {
         if transit.ip.hop_limit() <= 1 {
             let fault = if transit.ip.l3 == L3::V4 { Fault::new(11, 0) } else { Fault::new(3, 0) };
-            self.tell(&transit.ip, fault, transit.verdict.as_ref(), seen);
+            self.tell(&transit.ip, transit.side, fault, transit.verdict.as_ref(), seen);
             return self.lost(transit);
         }
         transit.out = Some(out);
         transit.ip.decrement();
+        if transit.ip.l3 == L3::V4 {
+            options::record_route(&mut transit.ip, route::own_v4(out));
+        }
         if self.ends(Place::Forward, transit, seen) {
             return;
         }
@@ -193,78 +227,80 @@ impl Router {
     /// What the router, on which nobody listens, answers.
     fn answer(&mut self, transit: &Transit, alone: bool, seen: &mut Seen) {
         let ip = &transit.ip;
-        let v4 = ip.l3 == L3::V4;
-        let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32);
-        let broken = headers.as_ref().map_or(true, |h| wire::checksum(&ip.bytes, h) == Checksum::Bad);
-        if !alone {
-            return;
-        }
-        match ip.protocol() {
-            Some(protocol::TCP) if !broken => {
+        match service::answer(ip, alone) {
+            Answer::Nothing => {}
+            Answer::Reset => {
                 if let Some(reset) = answer::reset(ip, Resetting::Host) {
-                    self.send(reset, None, seen);
+                    self.send(reset, transit.side, None, seen);
                 }
             }
-            Some(protocol::UDP) if !broken => {
-                let fault = if v4 { Fault::new(3, 3) } else { Fault::new(1, 4) };
-                self.tell(ip, fault, transit.verdict.as_ref(), seen);
-            }
-            Some(protocol::ICMP | protocol::ICMPV6) if !broken => {
-                let request = if v4 { 8 } else { 128 };
-                if ip.transport_bytes(0) == Some([request]) {
-                    if let Some(reply) = answer::echo_reply(ip, self.id) {
-                        self.id = self.id.wrapping_add(1);
-                        self.send(reply, None, seen);
-                    }
+            Answer::EchoReply => {
+                let src = if alone { ip.dst } else { route::own_v6(transit.side).into() };
+                if let Some(reply) = answer::echo_reply(ip, src, self.id) {
+                    self.id = self.id.wrapping_add(1);
+                    self.send(reply, transit.side, None, seen);
                 }
             }
-            _ => {}
+            Answer::Fault(fault) => self.tell(ip, transit.side, fault, transit.verdict.as_ref(), seen),
         }
     }
 
     fn reject(&mut self, reject: Reject, transit: &Transit, seen: &mut Seen) {
-        let cause = transit.verdict.as_ref();
+        let (ip, cause) = (&transit.ip, transit.verdict.as_ref());
+        // Nobody vouches for where it came from.
+        if answer::broken(ip) {
+            return;
+        }
         match reject {
             Reject::TcpReset => {
-                if let Some(reset) = answer::reset(&transit.ip, Resetting::Rule) {
-                    self.send(reset, cause, seen);
+                if let Some(reset) = answer::reset(ip, Resetting::Rule) {
                     if let Some(verdict) = cause {
                         self.tracker.set_closing(verdict);
                     }
+                    self.send(reset, transit.side, cause, seen);
                 }
             }
             Reject::Icmp { .. } => {
-                if let Some(code) = reject.code(transit.ip.l3) {
-                    let kind = if transit.ip.l3 == L3::V4 { 3 } else { 1 };
-                    self.tell(&transit.ip, Fault::new(kind, code), cause, seen);
+                if let Some(code) = reject.code(ip.l3) {
+                    let kind = if ip.l3 == L3::V4 { 3 } else { 1 };
+                    self.tell(ip, transit.side, Fault::new(kind, code), cause, seen);
                 }
             }
         }
     }
 
     /// Sends an ICMP error about a packet.
-    fn tell(&mut self, cause: &Ip, fault: Fault, verdict: Option<&Verdict>, seen: &mut Seen) {
-        let src = self.source(cause);
+    fn tell(&mut self, cause: &Ip, side: u8, fault: Fault, verdict: Option<&Verdict>, seen: &mut Seen) {
+        let src = Self::source(cause, side);
         if let Some(error) = src.and_then(|src| answer::error(cause, fault, src, self.id)) {
             self.id = self.id.wrapping_add(1);
-            self.send(error, verdict, seen);
+            self.send(error, side, verdict, seen);
         }
     }
 
-    /// The address from which the router speaks about a packet: that to which it was sent, if it is its own, else its
-    /// own on the side where the sender is.
-    fn source(&self, cause: &Ip) -> Option<IpAddr> {
-        if route::output(cause.dst) == Route::Local {
+    /// The address from which the router speaks about a packet: that to which it was sent, if it is its own; else its
+    /// own where the sender is (IPv4), or where the packet came in (IPv6).
+    fn source(cause: &Ip, side: u8) -> Option<IpAddr> {
+        if route::output(cause.dst, side) == Route::Local {
             return Some(cause.dst);
         }
-        let (Route::Out(side) | Route::Waits(side)) = route::output(cause.src) else { return None };
-        Some(if cause.l3 == L3::V4 { route::own_v4(side).into() } else { route::own_v6(side).into() })
+        if cause.l3 == L3::V6 {
+            return Some(route::own_v6(side).into());
+        }
+        match route::output(cause.src, side) {
+            Route::Out(side) | Route::Waits(side) => Some(route::own_v4(side).into()),
+            _ => None,
+        }
     }
 
     /// Sends a packet of the router's own. `cause`: the verdict of the packet it is about, to whose connection it is
     /// attached if there is one.
-    fn send(&mut self, bytes: Vec<u8>, cause: Option<&Verdict>, seen: &mut Seen) {
+    fn send(&mut self, bytes: Vec<u8>, side: u8, cause: Option<&Verdict>, seen: &mut Seen) {
         let Ok(ip) = Ip::receive(&bytes) else { return };
+        let route = route::output(ip.dst, side);
+        if route == Route::Nowhere {
+            return;
+        }
         match cause {
             Some(cause) if !cause.conn.is_none() => self.tracker.sends_attached(cause),
             _ => {
@@ -277,8 +313,9 @@ impl Router {
                 }
             }
         }
-        if let Route::Out(side) = route::output(ip.dst) {
-            seen.out.push((side, bytes));
+        seen.answered = true;
+        if let Route::Out(out) = route {
+            seen.out.push((out, bytes));
         }
     }
 }
@@ -291,13 +328,15 @@ fn act(action: &Action, tracker: &mut Tracker, transit: &mut Transit) -> Fate {
         Number::Length => length,
     };
     match (action, &mut transit.verdict) {
-        (Action::NoTrack, None) => transit.wishes.notrack = true,
-        (Action::Zone(zone), None) => {
-            (transit.wishes.zone_orig, transit.wishes.zone_reply) = (*zone, *zone);
+        // Not of what has a zone. After tracking it is about what is INVALID.
+        (Action::NoTrack, verdict) => {
+            if transit.wishes.zones.is_none() || verdict.is_some() {
+                transit.wishes.notrack = true;
+            }
         }
-        (Action::ZoneOriginal(zone), None) => transit.wishes.zone_orig = *zone,
-        // Too late, or too early.
-        (Action::NoTrack | Action::Zone(_) | Action::ZoneOriginal(_), Some(_)) => {}
+        (Action::Zone(zone), None) => tracked_in(&mut transit.wishes, [*zone, *zone]),
+        (Action::ZoneOriginal(zone), None) => tracked_in(&mut transit.wishes, [*zone, 0]),
+        (Action::Zone(_) | Action::ZoneOriginal(_), Some(_)) => {}
         (Action::Mark(_) | Action::MarkOr(_) | Action::Timeout(_), None) => {}
         (Action::Mark(mark), Some(verdict)) => tracker.set_mark(verdict, number(mark)),
         (Action::MarkOr(mark), Some(verdict)) => {
@@ -321,4 +360,10 @@ fn act(action: &Action, tracker: &mut Tracker, transit: &mut Transit) -> Fate {
         }
     }
     Fate::GoesOn
+}
+
+/// The first zone holds, and what has one is tracked whatever was said before.
+fn tracked_in(wishes: &mut Wishes, zones: [Zone; 2]) {
+    wishes.notrack = false;
+    wishes.zones.get_or_insert(zones);
 }

@@ -73,7 +73,7 @@ pub(super) enum Action {
 pub(super) struct Policy {
     pub protocol: u8,
     /// Tunables and seconds.
-    pub timeouts: Vec<(&'static str, u32)>,
+    pub named: Vec<(&'static str, u32)>,
     /// Its number in the table, once it has one.
     pub number: u8,
 }
@@ -246,7 +246,7 @@ impl Policy {
     fn parse(value: &Value) -> Result<Self, String> {
         let states = object(value, "timeout")?;
         let mut found = None;
-        let mut timeouts = Vec::new();
+        let mut all = Vec::new();
         for (name, seconds) in states {
             let of = |list: &[(&str, &'static str)]| list.iter().find(|(n, _)| n == name).map(|(_, t)| *t);
             let (protocol, tunable) = match (of(TCP), of(UDP)) {
@@ -257,16 +257,16 @@ impl Policy {
             if *found.get_or_insert(protocol) != protocol {
                 return Err("timeout: its states are those of two protocols".to_owned());
             }
-            timeouts.push((tunable, number(seconds, name, MAX_TIMEOUT.into())? as u32));
+            all.push((tunable, number(seconds, name, MAX_TIMEOUT.into())? as u32));
         }
         let protocol = found.ok_or("timeout: it names no state")?;
-        Ok(Self { protocol, timeouts, number: 0 })
+        Ok(Self { protocol, named: all, number: 0 })
     }
 
-    /// All timeouts: its own, and for what it does not name those in force.
-    pub fn over(&self, tunables: &Tunables) -> Result<Tunables, String> {
-        let mut all = *tunables;
-        for (name, seconds) in &self.timeouts {
+    /// All timeouts: its own, and the defaults of those it does not name.
+    pub fn timeouts(&self) -> Result<Tunables, String> {
+        let mut all = Tunables::default();
+        for (name, seconds) in &self.named {
             all.set(name, *seconds).map_err(|e| e.to_string())?;
         }
         Ok(all)

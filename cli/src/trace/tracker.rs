@@ -2,7 +2,7 @@
 
 use conntab::config::Config;
 use conntab::packet::{Hook, packet_flag};
-use conntab::tuple::{Direction, Tuple, Zone};
+use conntab::tuple::{Tuple, Zone};
 use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
 
 use super::events;
@@ -23,8 +23,8 @@ const STEP: u64 = 12 * 3_600_000;
 #[derive(Clone, Copy, Default)]
 pub(super) struct Wishes {
     pub notrack: bool,
-    pub zone_orig: Zone,
-    pub zone_reply: Zone,
+    /// Zones of either direction.
+    pub zones: Option<[Zone; 2]>,
 }
 
 pub(super) struct Tracker {
@@ -60,9 +60,9 @@ impl Tracker {
         self.set("nat_hooks", 1)
     }
 
-    /// Gives a policy its number. What it does not name is frozen as it is now.
+    /// Gives a policy its number. What it does not name has its default, whatever the settings are: nft names all.
     pub fn add_policy(&mut self, policy: &mut Policy) -> Result<(), String> {
-        let timeouts = policy.over(&self.table.tunables())?;
+        let timeouts = policy.timeouts()?;
         self.policies += 1;
         policy.number = self.policies;
         self.table.set_timeout_policy(policy.number, &timeouts).map_err(|e| e.to_string())
@@ -89,7 +89,7 @@ impl Tracker {
         let (tuple, now) = (Tuple::of(&headers), self.now);
         let unacknowledged = self.table.tunables().tcp_timeout_unacknowledged;
         let mut section = self.worker.section();
-        [wishes.zone_orig, wishes.zone_reply].into_iter().find_map(|zone| {
+        wishes.zones.unwrap_or_default().into_iter().find_map(|zone| {
             let view = section.lookup(now, zone, &tuple)?;
             Some(Known { dir: view.direction(), connection: view.copy(now)?, unacknowledged })
         })
@@ -99,7 +99,7 @@ impl Tracker {
     pub fn arrives(&mut self, bytes: &[u8], wishes: Wishes) -> Verdict {
         let flags = if wishes.notrack { packet_flag::NOTRACK } else { 0 };
         let mut packet = Packet::new(bytes).with_flags(flags);
-        (packet.zone_orig, packet.zone_reply) = (wishes.zone_orig, wishes.zone_reply);
+        [packet.zone_orig, packet.zone_reply] = wishes.zones.unwrap_or_default();
         self.track(packet)
     }
 
@@ -125,11 +125,10 @@ impl Tracker {
     }
 
     /// A packet of the router's own that is attached to the connection of the one that caused it: it changes nothing,
-    /// but an answer to a reply lets out the events that wait.
+    /// but lets out the events that wait.
     pub fn sends_attached(&mut self, cause: &Verdict) {
-        if cause.direction() == Some(Direction::Reply) && !cause.unconfirmed {
-            let mut verdicts = [*cause];
-            self.worker.confirm(self.now, &mut verdicts, 1);
+        if !cause.unconfirmed {
+            self.worker.confirm(self.now, &mut [*cause], 1);
         }
     }
 

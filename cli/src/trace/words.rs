@@ -3,7 +3,7 @@
 
 use conntab::connection::Tracked;
 use conntab::proto::tcp::{Kind, State, flags};
-use conntab::tuple::{Direction, protocol};
+use conntab::tuple::{Direction, L3, protocol};
 use conntab::wire::tcp::{Segment, flag};
 use conntab::wire::{self, L4};
 use conntab::{Connection, Reason, Verdict};
@@ -27,9 +27,12 @@ const SUSPECT_FLOOR_MS: u32 = 120_000;
 pub(super) fn about(ip: &Ip, known: Option<&Known>, verdict: &Verdict) -> Option<String> {
     let (protocol, payload) = transport(ip)?;
     let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32);
+    let foreign = if ip.l3 == L3::V4 { protocol::ICMPV6 } else { protocol::ICMP };
     let text = match (verdict.reason, headers.as_ref().map(|h| &h.l4)) {
         (Reason::IcmpOuterDestination, Ok(_)) => outer(ip)?,
         (_, Ok(L4::Tcp(segment))) => return tcp(segment, known, verdict),
+        // Of the other family: nobody looks at it.
+        (Reason::L4Truncated, _) if protocol == foreign => return None,
         (reason, _) => plain(reason, protocol, payload)?.to_owned(),
     };
     Some(format!("nf_ct_proto_{protocol}: {text}"))
@@ -50,9 +53,9 @@ fn plain(reason: Reason, l4: u8, payload: &[u8]) -> Option<&'static str> {
         (Reason::Checksum, protocol::ICMPV6) => "ICMPv6 checksum failed",
         (Reason::Checksum, _) => "bad checksum",
         (Reason::IcmpType, protocol::ICMP) => "invalid icmp type",
+        (Reason::IcmpRedirect | Reason::RedirectOption, _) if payload.len() < 40 => "short redirect",
         // A redirect with a code is no redirect.
         (Reason::IcmpRedirect, _) if payload.get(1) != Some(&0) => return None,
-        (Reason::IcmpRedirect | Reason::RedirectOption, _) if payload.len() < 40 => "short redirect",
         (Reason::IcmpRedirect, _) => "invalid saddr or hoplimit for redirect",
         _ => return None,
     };
@@ -172,7 +175,7 @@ fn suspicion(segment: &Segment, known: &Known) -> Option<String> {
 /// The transport protocol and its bytes, also where a header in front of them runs past the packet.
 fn transport(ip: &Ip) -> Option<(u8, &[u8])> {
     let bytes = &ip.bytes;
-    if ip.l3 == conntab::tuple::L3::V4 {
+    if ip.l3 == L3::V4 {
         return Some((*bytes.get(9)?, ip.payload()));
     }
     let (mut protocol, mut at) = (*bytes.get(6)?, 40);

@@ -118,8 +118,10 @@ pub(super) fn go(
     step.anew = anew;
     if !seen.reply {
         if kind == Kind::Rst {
-            // Nobody answered: nothing to remember (scenarios tcp-rst-syn-sent-*).
+            // Nobody answered: nothing to remember (scenarios tcp-rst-syn-sent-*). It ends with the time it had (the
+            // DESTROY events of the captures).
             step.destroy = true;
+            step.timeout = Timeout::Keep;
         } else if kind == Kind::Syn && state == State::SynSent {
             // Scenario tcp-syn-retransmit: or a client could keep its entry for ever.
             return Step::other(Outcome::Ignore, to as u8, Reason::TcpSynAgain, 0);

@@ -1,0 +1,85 @@
+//! What a packet for the router itself meets there: nobody listens on any port.
+
+use conntab::tuple::{L3, protocol};
+use conntab::wire::{self, Checksum, L4};
+
+use super::answer::Fault;
+use super::hopopts::{self, Judged};
+use super::ip::{self, Ip};
+use super::ipv6;
+
+pub(super) enum Answer {
+    Nothing,
+    Reset,
+    EchoReply,
+    Fault(Fault),
+}
+
+/// `alone`: the packet was sent to the router alone.
+pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
+    let Some(l4) = ip.protocol() else { return Answer::Nothing };
+    let v4 = ip.l3 == L3::V4;
+    let mut named_at = 6;
+    if !v4 && let Some(found) = ipv6::walk(&ip.bytes) {
+        named_at = found.named_at as u32;
+        for (protocol, at) in found.extensions {
+            match extension(ip, protocol, at) {
+                Judged::Good => {}
+                Judged::Bad => return Answer::Nothing,
+                Judged::Problem(code, rest) => return Answer::Fault(Fault { kind: 4, code, rest }),
+            }
+        }
+    }
+    let port_unreachable = if v4 { Fault::new(3, 3) } else { Fault::new(1, 4) };
+    match l4 {
+        protocol::TCP if alone && sound(ip) => Answer::Reset,
+        protocol::UDP if alone && datagram(ip) => Answer::Fault(port_unreachable),
+        protocol::ICMP if v4 && !alone => Answer::Nothing,
+        protocol::ICMPV6 if !alone && ip.src.is_unspecified() => Answer::Nothing,
+        protocol::ICMP if v4 => echo(ip, 8),
+        protocol::ICMPV6 if !v4 => echo(ip, 128),
+        protocol::TCP | protocol::UDP => Answer::Nothing,
+        ipv6::next::NONE if !v4 => Answer::Nothing,
+        _ if v4 => Answer::Fault(Fault::new(3, 2)),
+        _ => Answer::Fault(Fault { kind: 4, code: 1, rest: named_at }),
+    }
+}
+
+/// What the destination of a packet makes of an extension header.
+fn extension(ip: &Ip, protocol: u8, at: usize) -> Judged {
+    let segments_left = ip.bytes.get(at + 3).copied().unwrap_or(0);
+    match protocol {
+        ipv6::next::DESTINATION => hopopts::options(ip, at, false),
+        // No type of routing header is known here (RFC 8200 section 4.4).
+        ipv6::next::ROUTING if segments_left != 0 => Judged::Problem(0, at as u32 + 2),
+        _ => Judged::Good,
+    }
+}
+
+/// Whether the headers are whole and the checksum is right.
+fn sound(ip: &Ip) -> bool {
+    let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32);
+    headers.is_ok_and(|headers| wire::checksum(&ip.bytes, &headers) != Checksum::Bad)
+}
+
+fn echo(ip: &Ip, request: u8) -> Answer {
+    let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32);
+    let asked = headers.is_ok_and(|headers| match headers.l4 {
+        L4::Icmp { kind, .. } => kind == request,
+        L4::Icmpv6 { kind, .. } => kind == request,
+        _ => false,
+    });
+    if asked && sound(ip) { Answer::EchoReply } else { Answer::Nothing }
+}
+
+/// Whether the datagram is one: here its checksum is that of its own length (RFC 768), and over IPv6 there must be one
+/// (RFC 8200 section 8.1).
+fn datagram(ip: &Ip) -> bool {
+    let Some([_, _, _, _, a, b, c, d]) = ip.transport_bytes(0) else { return false };
+    let len = usize::from(u16::from_be_bytes([a, b]));
+    let Some(datagram) = ip.payload().get(..len).filter(|_| len >= 8) else { return false };
+    if [c, d] == [0, 0] {
+        return ip.l3 == L3::V4;
+    }
+    ip::fold(ip::sum(datagram, ip::pseudo(ip.src, ip.dst, protocol::UDP, len))) == [0, 0]
+}
