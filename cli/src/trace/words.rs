@@ -179,8 +179,7 @@ fn transport(ip: &Ip) -> Option<(u8, &[u8])> {
         return Some((*bytes.get(9)?, ip.payload()));
     }
     let (mut protocol, mut at) = (*bytes.get(6)?, 40);
-    loop {
-        let Some(header) = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>()) else { break };
+    while let Some(header) = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
         at += match protocol {
             0 | 43 | 60 => (usize::from(header[1]) + 1) * 8,
             // The authentication header counts in words (RFC 4302 section 2.2).
