@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use conntab::tuple::L3;
+use conntab::wire;
 
 use super::ip::Ip;
 
@@ -61,22 +62,12 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Found> {
 
 /// What is left of a packet that is its own only fragment (RFC 6946) when it has been put together.
 fn without_atomic_fragment(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut named_at = 6;
-    for (protocol, at) in walk(bytes)?.extensions {
-        if protocol == next::FRAGMENT {
-            let header = bytes.get(at..)?.first_chunk::<8>()?;
-            if u16::from_be_bytes([header[2], header[3]]) & 0xfff9 != 0 {
-                return None;
-            }
-            let mut whole = [bytes.get(..at)?, bytes.get(at + 8..)?].concat();
-            *whole.get_mut(named_at)? = header[0];
-            let payload = (whole.len() - 40) as u16;
-            whole.get_mut(4..6)?.copy_from_slice(&payload.to_be_bytes());
-            return Some(whole);
-        }
-        named_at = at;
-    }
-    None
+    let (named_at, at) = wire::atomic_fragment(bytes)?;
+    let mut whole = [bytes.get(..at)?, bytes.get(at + 8..)?].concat();
+    *whole.get_mut(named_at)? = *bytes.get(at)?;
+    let payload = (whole.len() - 40) as u16;
+    whole.get_mut(4..6)?.copy_from_slice(&payload.to_be_bytes());
+    Some(whole)
 }
 
 /// What the router sends itself starts with this hop limit.

@@ -15,6 +15,10 @@ pub(super) enum Route {
     Broadcast,
     /// To a group the router is in.
     Group,
+    /// Nowhere, and its sender is told.
+    None,
+    /// Out of another side, where its sender's address has no meaning.
+    BeyondScope,
     /// Nowhere.
     Nowhere,
 }
@@ -84,12 +88,15 @@ fn input_v6(src: Ipv6Addr, dst: Ipv6Addr, side: u8) -> Route {
     if dst.is_multicast() {
         return if GROUPS_V6.contains(&dst) || solicited(dst, side) { Route::Group } else { Route::Nowhere };
     }
+    // Only side 1 has a route that leads to link-local addresses.
+    if dst.is_unicast_link_local() && side == 0 {
+        return Route::None;
+    }
     match v6(dst) {
         // What has no meaning beyond its link stays there (RFC 4291 sections 2.5.2 and 2.5.6).
-        Route::Out(out) | Route::Waits(out)
-            if out != side && (src.is_unspecified() || src.is_unicast_link_local()) =>
-        {
-            Route::Nowhere
+        Route::Out(out) | Route::Waits(out) if out != side && src.is_unspecified() => Route::Nowhere,
+        Route::Out(out) | Route::Waits(out) if out != side && src.is_unicast_link_local() => {
+            Route::BeyondScope
         }
         route => route,
     }

@@ -146,6 +146,11 @@ impl Router {
             Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
             Route::Local => self.deliver(&mut transit, true, &mut seen),
             Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
+            Route::None => self.undeliverable(&mut transit, 0, &mut seen),
+            Route::BeyondScope if transit.ip.hop_limit() <= 1 => {
+                self.forward(&mut transit, side, false, &mut seen)
+            }
+            Route::BeyondScope => self.undeliverable(&mut transit, 2, &mut seen),
             Route::Nowhere => self.lost(&mut transit),
         }
         if seen.answered && options::records_route(&transit.ip) {
@@ -180,6 +185,12 @@ impl Router {
             }
         }
         Fate::GoesOn
+    }
+
+    /// An IPv6 packet that is not forwarded, and why (RFC 4443 section 3.1: a code).
+    fn undeliverable(&mut self, transit: &mut Transit, code: u8, seen: &mut Seen) {
+        self.tell(&transit.ip, transit.side, Fault::new(1, code), transit.verdict.as_ref(), seen);
+        self.lost(transit);
     }
 
     /// It leads no further.
@@ -271,7 +282,9 @@ impl Router {
 
     /// Sends an ICMP error about a packet.
     fn tell(&mut self, cause: &Ip, side: u8, fault: Fault, verdict: Option<&Verdict>, seen: &mut Seen) {
-        let src = Self::source(cause, side);
+        // RFC 1812 section 4.3.2.7: not about what was sent to many.
+        let many = matches!(route::output(cause.dst, side), Route::Broadcast | Route::Group);
+        let src = Self::source(cause, side).filter(|_| !many || cause.l3 == L3::V6);
         if let Some(error) = src.and_then(|src| answer::error(cause, fault, src, self.id)) {
             self.id = self.id.wrapping_add(1);
             self.send(error, side, verdict, seen);

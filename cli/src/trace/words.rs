@@ -184,6 +184,7 @@ fn transport(ip: &Ip) -> Option<(u8, &[u8])> {
             0 | 43 | 60 => (usize::from(header[1]) + 1) * 8,
             // The authentication header counts in words (RFC 4302 section 2.2).
             51 => (usize::from(header[1]) + 2) * 4,
+            44 => 8,
             _ => break,
         };
         protocol = header[0];
