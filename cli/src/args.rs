@@ -1,4 +1,4 @@
-//! The command line. What is said here is what `conntab replay --help` shows: it is the manual.
+//! The command line. What is said here is what `conntab replay --help` and the others show: it is the manual.
 
 use std::path::PathBuf;
 
@@ -191,6 +191,21 @@ Exit status:
   2  wrong usage
 ";
 
+/// The same for `trace`.
+const TRACE_MANUAL: &str = "\
+Example:
+    conntab trace -o /tmp/played tests/corpus/*.json
+
+What differs from a recording:
+  t_ms is the sum of the waits: packets take no time. The IPv4 identification and the IPv6 flow label of packets that the \
+router makes itself are its own.
+
+Exit status:
+  0  all were played
+  1  an error: one line on standard error for each file that was not played; the others were
+  2  wrong usage
+";
+
 /// The command with its manual complete: the list of tunables comes from the library.
 pub(crate) fn command() -> clap::Command {
     let defaults = Tunables { checksum: 0, ..Tunables::default() };
@@ -203,5 +218,7 @@ pub(crate) fn command() -> clap::Command {
         manual.truncate(manual.trim_end().len());
         manual.push('\n');
     }
-    Cli::command().mut_subcommand("replay", |replay| replay.after_long_help(manual))
+    Cli::command()
+        .mut_subcommand("replay", |replay| replay.after_long_help(manual))
+        .mut_subcommand("trace", |trace| trace.after_long_help(TRACE_MANUAL))
 }

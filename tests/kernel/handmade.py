@@ -115,6 +115,34 @@ def rules_of_ours():
     yield s
 
 
+def router():
+    """what the router around the table does"""
+    s = Script("router-link-local", "link-local addresses are not forwarded; their sender is told where there is a way to it", "router")
+    for side, me, other, same in ((0, C6, S6, "fd00:1::99"), (1, S6, C6, "fd00:2::99")):
+        link = "fe80::1"
+        for src, dst in ((link, other), (link, same), (link, "fe80::2"), (me, "fe80::2"), (link, "fd00:ff:%d::1" % (side + 1)), ("::", other)):
+            s.packet(side, ipv6(src, dst, UDP, udp(src, dst, 5000, 80, b"x")), "%s to %s" % (src, dst))
+        s.packet(side, ipv6(link, other, UDP, udp(link, other, 5000, 80, b"x"), hops=1), "hop limit 1")
+        quoted = ipv6(other, link, UDP, udp(other, link, 80, 5000))
+        s.packet(side, ipv6(link, other, ICMPV6, icmp(link, other, 1, 4, bytes(4), quoted)), "an error is not answered")
+    yield s
+
+    s = Script("router-options-end", "what stands behind the end of IPv4 options is cleared; a router alert that is too short", "router")
+    for options in (b"\1\0\xc8\xff", b"\0\1\1\1", b"\0\0\0\0", b"\1\1\1\0" + b"\7\7\4" + bytes(5), b"\x94\3\0\0", b"\x94\2\0\0", b"\x94\3\0\1\0\7\7\4"):
+        for ttl in (64, 1):
+            s.packet(0, ipv4(C4, S4, UDP, udp(C4, S4, 5, 6, b"x"), options=options, ttl=ttl), "options %s, TTL %d" % (options.hex(), ttl))
+    yield s
+
+    def text(name, at, hook, rules):
+        return "table inet %s {\n chain %s { type filter hook prerouting priority %s; %s\n}\n}\n" % (name, at, hook, rules)
+    rules = lambda zone, mark: [{"at": "raw", "if": {"proto": "udp"}, "do": {"zone": zone}}, {"at": "mangle", "if": {"proto": "udp"}, "do": mark}]
+    nft = lambda name, zone, mark: text(name, "raw", "raw", "meta l4proto udp ct zone set %d" % zone) + text(name + "2", "mangle", "mangle", "meta l4proto udp ct mark set " + mark)
+    s = Script("rules-later", "rules that come later are asked first", "policy", {"nft": nft("user", 2, "0x7"), "host": {"rules": rules(2, {"mark": 7}), "nat_hooks": []}})
+    s.udp(0, 5, 6)
+    s.steps.append({"nft": nft("later", 1, "ct mark or 0x100"), "host": {"rules": rules(1, {"mark_or": 256}), "nat_hooks": []}})
+    yield s.udp(0, 5, 6).udp(1, 6, 5).udp(0, 5, 7)
+
+
 TS = lambda v, e: NOP + NOP + option(8, struct.pack("!II", v, e))
 SYN_OPTIONS = MSS + SACK_OK + option(8, struct.pack("!II", 1, 0)) + NOP + option(3, b"\x08")
 
@@ -255,4 +283,5 @@ def selftests():
 
 def everything():
     yield from rules_of_ours()
+    yield from router()
     yield from selftests()

@@ -31,6 +31,8 @@ def switches(rng, wild=.35):
         for name in TCP_STATES:
             if rng.random() < .4:
                 out[CT + "tcp_timeout_" + name] = rng.randint(5, 900)
+    if rng.random() < .03:
+        out[CT + "timestamp"] = 1
     return out
 
 
@@ -267,7 +269,7 @@ def inner_packet(rng, v6, src, dst, proto, ports, kind=None):
         kind = kind if kind is not None else (128 if v6 else 8)
         body = icmp(src, dst, kind, 0, struct.pack("!HH", ports[0], 1), data)
     elif proto == GRE:
-        body = struct.pack("!HH", 0, 0x800) + data
+        body = rng.choice((struct.pack("!HH", 0, 0x800), struct.pack("!HH", 0, 0x800), struct.pack("!HHHH", 0x3001, 0x880b, 0, 7), struct.pack("!HHHH", 0x3001, 0x800, 0, 7))) + data
     elif proto == 132:
         body = struct.pack("!HHII", *ports, 1, 0) + data
     else:
@@ -318,7 +320,7 @@ def make_icmp_family(rng, v6):
             elif proto == UDPLITE:
                 body = udplite(src, dst, *p, b"x", proto=17)
             elif proto == GRE:
-                body = struct.pack("!HH", 0, 0x800) + b"x"
+                body = rng.choice((struct.pack("!HH", 0, 0x800) + b"x", struct.pack("!HHHH", 0x3001, 0x880b, 0, 7)))
             elif proto == 132:
                 body = struct.pack("!HHII", *p, 0, 0) + b"\1\0\0\x14" + struct.pack("!IIHHI", 5, 1000, 1, 1, 7)
             else:
@@ -346,6 +348,12 @@ def make_icmp_family(rng, v6):
             continue
         if v6 and what < .34:                           # discovery and redirects
             kind = rng.choice((133, 134, 135, 136, 137, 137, 130, 131, 132, 143, 138, 148, 149, 151, 152, 153))
+            if kind in (130, 131, 132, 143) and rng.random() < .5:     # as hosts send it: behind a router alert
+                group = rng.choice(("ff02::1", "ff02::16", "ff02::2", "ff02::1:ff00:1", "ff05::1:3"))
+                rest, body = (b"\0\0\0\1", b"\4\0\0\0" + address("ff02::1:3")) if kind == 143 else (bytes(4), bytes(16))
+                put(1, ipv6("fe80::1", group, ICMPV6, icmp("fe80::1", group, kind, 0, rest, body), hops=1,
+                            extensions=[(0, b"\0" + b"\5\2\0\0\1\0")]))
+                continue
             link = "fe80::1" if rng.random() < .4 else hosts[1]
             dst = rng.choice((hosts[0], hosts[0], "ff02::1")) if kind != 137 else hosts[0]
             flow = rng.choice(flows) if flows else (UDP, (1, 2))
@@ -406,6 +414,25 @@ def make_icmp(rng):
 
 def make_icmpv6(rng):
     return make_icmp_family(rng, True)
+
+
+IP_OPTIONS = (b"\1\1\1\1", b"\1\1\1\0", b"\x94\4\0\0", b"\x94\4\0\1", b"\7\7\4" + bytes(4) + b"\0", b"\7\x0b\4" + bytes(8) + b"\0", b"\7\7\x08" + bytes(4) + b"\0", b"\7\7\5" + bytes(5),
+              b"\x44\x0c\5\0" + bytes(8), b"\x44\x0c\5\1" + bytes(8), b"\x44\x0c\x0d\0" + bytes(8), b"\x44\x04\5\xf0", b"\x82\x0b" + bytes(9) + b"\0", b"\x88\4\0\1", b"\xc8\4ab",
+              b"\xc8\1ab", b"\xc8\x0cab", b"\x94\3\0\0", b"\0\0\0\0", b"\1\0\xc8\xff", b"\x83\7\4\x0a\2\0\5\0", b"\x89\7\4\x0a\2\0\5\0", b"\x83\7\x08\x0a\2\0\5\0", b"\x86\6\0\0\0\1\0\0")
+
+
+def make_options(rng):
+    """IPv4 options, known, unknown and broken"""
+    steps = []
+    for _ in range(rng.randint(4, 10)):
+        side = rng.choice((0, 0, 1))
+        src, dst = HOSTS[0][side], HOSTS[0][1 - side]
+        a, b = ((5, 6), (6, 5))[side]
+        proto, body = rng.choice(((UDP, udp(src, dst, a, b, bytes(20))), (TCP, tcp(src, dst, a, b, "S", 1, 0, 100)), (99, bytes(20)),
+                                  (ICMP, icmp(src, dst, 8, 0, b"\0\1\0\1", b"ping"))))
+        steps.append({"in": side, "packet": ipv4(src, dst, proto, body, options=b"".join(rng.sample(IP_OPTIONS, rng.choice((1, 1, 1, 2)))),
+                                                 **rng.choice(({}, {}, {}, {"ttl": 1}))).hex()})
+    return scenario("IPv4 options", steps)
 
 
 # ---------------------------------------------------------------- other
@@ -510,7 +537,7 @@ def make_lengths(rng):
 
 
 def make_other(rng):
-    return rng.choices((make_gre, make_generic, make_extensions, make_lengths), (4, 2, 4, 3))[0](rng)
+    return rng.choices((make_gre, make_generic, make_extensions, make_lengths, make_options), (4, 2, 4, 3, 2))[0](rng)
 
 
 # ---------------------------------------------------------------- expiry
@@ -673,10 +700,13 @@ def random_rules(rng):
             c.setdefault("family", "ip")
         if rng.random() < .15:
             c["length_over"] = rng.choice((40, 60, 100))
+        if rng.random() < .08 and "dscp" not in c:
+            c["daddr"] = rng.choice(("10.2.0.1", "10.1.0.1", "fd00:2::1"))
+            c["family"] = "ip6" if ":" in c["daddr"] else "ip"
         if states and rng.random() < .35:
             c["state"] = rng.choice((["NEW"], ["ESTABLISHED"], ["ESTABLISHED", "RELATED"], ["INVALID"], ["RELATED"], ["UNTRACKED"], ["NEW", "INVALID"]))
         if c.get("proto") == "icmp" and c.get("family") == "ip6":
-            c["family"] = "ip"
+            del c["proto"]
         if rng.random() < .1 and c.get("proto") == "tcp":
             c["tcp_flags"] = rng.choice(({"of": "FSRA", "are": "S"}, {"of": "FSRA", "are": "A"}, {"of": "SA", "are": "SA"}, {"of": "R", "are": "R"}, {"of": "FA", "are": "FA"}))
         return c
@@ -698,10 +728,11 @@ def random_rules(rng):
             rules.add(at, {"drop": True}, **where(at != "raw"))
         elif kind == "reject":
             c = where(True)
+            at = rng.choice(("forward", "forward", "forward", "mangle"))
             if c.get("proto") == "tcp" and rng.random() < .6:
-                rules.add("forward", {"reject": "tcp-reset"}, **c)
+                rules.add(at, {"reject": "tcp-reset"}, **c)
             else:
-                rules.add("forward", {"reject": "port-unreachable"}, **c)
+                rules.add(at, {"reject": "port-unreachable"}, **c)
         else:
             proto = rng.choice(("udp", "tcp"))
             names = ("unreplied", "replied") if proto == "udp" else TCP_POLICY
@@ -732,7 +763,7 @@ def make_router(rng):
             dst = ("fd00:1::99", "fd00:2::99")[side] if v6 else ("10.1.0.99", "10.2.0.99")[side]
         elif what == 6:
             dst = rng.choice(("::1", "fe80::1", "::")) if v6 else rng.choice(("127.0.0.1", "0.0.0.0", "240.0.0.1"))
-        kind = rng.choice(("udp", "udp", "tcp", "tcp", "ping", "other"))
+        kind = rng.choice(("udp", "udp", "tcp", "tcp", "ping", "other", "error"))
         if kind == "udp":
             body = (UDP, udp(src, dst, 5000, rng.choice((53, 9)), b"x"))
         elif kind == "tcp":
@@ -740,8 +771,11 @@ def make_router(rng):
             body = (TCP, tcp(src, dst, rng.choice((1000, 1001)), rng.choice((80, 9)), flags, 1000, 0 if flags == "S" else 77, 100, bytes(rng.choice((0, 0, 5)))))
         elif kind == "ping":
             body = (ICMPV6 if v6 else ICMP, icmp(src, dst, 128 if v6 else 8, 0, b"\0\1\0\1", b"ping"))
+        elif kind == "error":
+            quoted = ip(dst, src, UDP, udp(dst, src, 53, 5000, b"x"))
+            body = (ICMPV6 if v6 else ICMP, icmp(src, dst, 1 if v6 else 3, 4 if v6 else 3, bytes(4), quoted))
         else:
-            body = (rng.choice((99, GRE)), b"\0\0\x08\0x")
+            body = (rng.choice((99, GRE, UDPLITE, 132, 2, 50, 58, 1)), b"\0\0\x08\0x" + bytes(rng.choice((0, 0, 7))))
         steps.append({"in": side, "packet": ip(src, dst, *body, **more).hex()})
         if rng.random() < .2:
             steps.append(dict(steps[-1]))
@@ -757,6 +791,10 @@ def make_policy(rng):
     if rng.random() < .3:
         steps = retuned(rng, steps, ["acct", "udp_timeout", "udp_timeout_stream", "icmp_timeout", "tcp_loose"] + ["tcp_timeout_" + s for s in TCP_STATES])
     rules = random_rules(rng)
+    if rng.random() < .15:                              # rules that come later
+        later = random_rules(rng)
+        text = later.text().replace("table inet user", "table inet later")
+        steps.insert(rng.randint(1, len(steps)), {"nft": text, "host": {"rules": later.rules, "nat_hooks": later.nat_hooks}})
     return scenario("rules", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
 
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use conntab::tuple::L3;
+use conntab::wire::{self, L4};
 
 use super::{hopopts, ipv4, ipv6};
 
@@ -16,6 +17,9 @@ pub(super) struct Ip {
     /// Transport protocol, and where its header begins, as rules see them; `None` if IPv6's headers make no sense.
     pub transport: Option<(u8, usize)>,
 }
+
+/// Addresses, protocol (IPv4) and identification.
+pub(super) type Queue = (IpAddr, IpAddr, u8, Vec<u8>);
 
 /// Why a packet gets no further than the network interface.
 pub(super) enum Refused {
@@ -42,6 +46,21 @@ impl Ip {
             }
             _ => Err(Refused::Silently),
         }
+    }
+
+    /// If it is a fragment that reassembly takes: what others of the same packet have in common with it.
+    pub fn fragment_of(&self) -> Option<Queue> {
+        let headers = wire::parse(&self.bytes, self.bytes.len() as u32).ok()?;
+        if !matches!(headers.l4, L4::Fragment) {
+            return None;
+        }
+        let id = match self.l3 {
+            L3::V4 => self.bytes.get(4..6)?.to_vec(),
+            // Its header ends where its piece begins.
+            L3::V6 => self.bytes.get(..headers.l4_offset.into())?.last_chunk::<4>()?.to_vec(),
+        };
+        let protocol = if self.l3 == L3::V4 { headers.protocol } else { 0 };
+        Some((self.src, self.dst, protocol, id))
     }
 
     /// Some bytes, counted from the transport header.

@@ -20,6 +20,7 @@ mod rules;
 mod scenario;
 mod service;
 mod tracker;
+mod transit;
 mod value;
 mod words;
 

@@ -6,7 +6,7 @@ use conntab::connection::Tracked;
 use super::Problem;
 use super::router::{Router, Seen};
 use super::rules::Action;
-use super::scenario::{Scenario, Setup};
+use super::scenario::{self, Scenario, Setting, Setup};
 use super::tracker::Tracker;
 
 /// What was seen of a step.
@@ -54,7 +54,13 @@ fn make(scenario: &Scenario, origin: u64) -> Result<Router, String> {
 }
 
 fn set(router: &mut Router, setup: &Setup) -> Result<(), String> {
-    setup.sysctl.iter().try_for_each(|setting| router.tracker.set(&setting.name, setting.value))
+    for Setting { name, value } in &setup.sysctl {
+        match name.as_str() {
+            scenario::LOG_INVALID => router.log_invalid = *value as u8,
+            name => router.tracker.set(name, *value)?,
+        }
+    }
+    Ok(())
 }
 
 /// A connection as it is recorded: the line of `/proc/net/nf_conntrack` without `use=` and with single spaces, then

@@ -15,8 +15,8 @@ pub(super) enum Route {
     Broadcast,
     /// To a group the router is in.
     Group,
-    /// Nowhere, and its sender is told.
-    None,
+    /// Nowhere, which its sender is told.
+    Unreachable,
     /// Out of another side, where its sender's address has no meaning.
     BeyondScope,
     /// Nowhere.
@@ -50,7 +50,7 @@ pub(super) fn input(src: IpAddr, dst: IpAddr, side: u8) -> Route {
 pub(super) fn output(dst: IpAddr, side: u8) -> Route {
     match dst {
         IpAddr::V4(dst) => v4(dst),
-        // There it must go where it came from, and only side 1 has a route that leads to it.
+        // It must go where it came from, and only side 1 has a route that leads to it.
         IpAddr::V6(dst) if dst.is_unicast_link_local() && side == 0 => Route::Nowhere,
         IpAddr::V6(dst) => v6(dst),
     }
@@ -90,7 +90,7 @@ fn input_v6(src: Ipv6Addr, dst: Ipv6Addr, side: u8) -> Route {
     }
     // Only side 1 has a route that leads to link-local addresses.
     if dst.is_unicast_link_local() && side == 0 {
-        return Route::None;
+        return Route::Unreachable;
     }
     match v6(dst) {
         // What has no meaning beyond its link stays there (RFC 4291 sections 2.5.2 and 2.5.6).

@@ -1,25 +1,30 @@
 //! The way of a packet through the router: hooks, rules, routing, and what the router answers.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use conntab::tuple::{Direction, L3, Zone, protocol};
+use conntab::tuple::{Direction, L3};
 use conntab::{CtState, Verdict};
 
 use super::answer::{self, Fault, Resetting};
-use super::ip::{Ip, Refused};
-use super::matching::Asked;
+use super::ip::{Ip, Queue, Refused};
 use super::options::{self, Judged};
 use super::reject::Reject;
 use super::route::{self, Route};
-use super::rules::{Action, Host, Number, Place, Rule};
+use super::rules::{Action, Host, Place, Rule};
 use super::scenario::Arrival;
 use super::service::{self, Answer};
 use super::tracker::{Tracker, Wishes};
-use super::words;
+use super::transit::{self, Fate, Transit};
+use super::words::{self, Known};
 
 pub(super) struct Router {
     pub tracker: Tracker,
+    /// `nf_conntrack_log_invalid`: the protocol that is logged, 0 for none, 255 for all.
+    pub log_invalid: u8,
     rules: Vec<Rule>,
+    /// Where fragments wait for the others.
+    queues: BTreeSet<Queue>,
     /// Identification of the next IPv4 packet of its own.
     id: u16,
 }
@@ -39,53 +44,21 @@ pub(super) struct Seen {
     pub out: Vec<(u8, Vec<u8>)>,
 }
 
-/// A packet under way.
-struct Transit {
-    ip: Ip,
-    side: u8,
-    out: Option<u8>,
-    /// `None`: not tracked yet.
-    verdict: Option<Verdict>,
-    wishes: Wishes,
-}
-
-impl Transit {
-    /// What rules see as its state.
-    fn state(&self) -> CtState {
-        match &self.verdict {
-            Some(verdict) if verdict.state == CtState::Invalid && self.wishes.notrack => CtState::Untracked,
-            Some(verdict) => verdict.state,
-            None if self.wishes.notrack => CtState::Untracked,
-            // It has a template then, which looks like a new connection.
-            None if self.wishes.zones.is_some() => CtState::New,
-            None => CtState::Invalid,
-        }
-    }
-}
-
-/// What the rules of a place decided.
-enum Fate {
-    GoesOn,
-    Dropped,
-    Rejected(Reject),
-}
-
 impl Router {
     pub fn new(tracker: Tracker) -> Self {
-        Self { tracker, rules: Vec::new(), id: 1 }
+        Self { tracker, log_invalid: u8::MAX, rules: Vec::new(), queues: BTreeSet::new(), id: 1 }
     }
 
-    /// Adds rules and NAT chains to those there are.
+    /// Adds rules and NAT chains to those there are. Chains that come later are asked first, as in netfilter at equal
+    /// priority (tests/recorded: rules-later).
     pub fn add(&mut self, host: &Host) -> Result<(), String> {
-        for rule in &host.rules {
-            let mut rule = rule.clone();
-            for action in &mut rule.actions {
-                if let Action::Timeout(policy) = action {
-                    self.tracker.add_policy(policy)?;
-                }
+        let mut rules = host.rules.clone();
+        for action in rules.iter_mut().flat_map(|rule| &mut rule.actions) {
+            if let Action::Timeout(policy) = action {
+                self.tracker.add_policy(policy)?;
             }
-            self.rules.push(rule);
         }
+        self.rules.splice(..0, rules);
         if host.nat { self.tracker.nat_hooks() } else { Ok(()) }
     }
 
@@ -107,6 +80,13 @@ impl Router {
                 return Ok(seen);
             }
         };
+        if let Some(queue) = ip.fragment_of() {
+            // One piece waits in its queue; what comes of several is not played.
+            if !self.queues.insert(queue) {
+                return Err("fragments are not put together yet".to_owned());
+            }
+            return Ok(seen);
+        }
         let mut transit = Transit { ip, side, out: None, verdict: None, wishes: Wishes::default() };
         seen.state = "DROP";
         if self.ends(Place::Raw, &mut transit, &mut seen) {
@@ -115,11 +95,9 @@ impl Router {
         let known = self.tracker.known(&transit.ip, transit.wishes);
         let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
         transit.wishes.notrack = false;
-        seen.reasons.extend(words::about(&transit.ip, known.as_ref(), &verdict));
-        match verdict.state {
-            CtState::Drop => return Ok(seen),
-            CtState::Fragment => return Err("fragments are not put together yet".to_owned()),
-            _ => {}
+        self.log(&transit.ip, known.as_ref(), &verdict, &mut seen);
+        if verdict.state == CtState::Drop {
+            return Ok(seen);
         }
         transit.verdict = Some(verdict);
         if self.ends(Place::Mangle, &mut transit, &mut seen) {
@@ -128,7 +106,7 @@ impl Router {
         seen.state = transit.state().as_str();
         seen.dir = transit.verdict.as_ref().and_then(Verdict::direction);
         match options::judge(&transit.ip) {
-            Judged::Good => {}
+            Judged::Good => options::clear_rest(&mut transit.ip),
             Judged::Lost => {
                 self.lost(&mut transit);
                 return Ok(seen);
@@ -146,7 +124,7 @@ impl Router {
             Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
             Route::Local => self.deliver(&mut transit, true, &mut seen),
             Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
-            Route::None => self.undeliverable(&mut transit, 0, &mut seen),
+            Route::Unreachable => self.undeliverable(&mut transit, 0, &mut seen),
             Route::BeyondScope if transit.ip.hop_limit() <= 1 => {
                 self.forward(&mut transit, side, false, &mut seen)
             }
@@ -159,32 +137,21 @@ impl Router {
         Ok(seen)
     }
 
+    fn log(&self, ip: &Ip, known: Option<&Known>, verdict: &Verdict, seen: &mut Seen) {
+        if self.log_invalid == u8::MAX || ip.protocol() == Some(self.log_invalid) {
+            seen.reasons.extend(words::about(ip, known, verdict));
+        }
+    }
+
     /// Whether the rules of a place end the packet's way.
     fn ends(&mut self, place: Place, transit: &mut Transit, seen: &mut Seen) -> bool {
-        match self.ask(place, transit) {
+        match transit::ask(&self.rules, place, &mut self.tracker, transit) {
             Fate::GoesOn => return false,
             Fate::Dropped => {}
             Fate::Rejected(reject) => self.reject(reject, transit, seen),
         }
         self.lost(transit);
         true
-    }
-
-    fn ask(&mut self, place: Place, transit: &mut Transit) -> Fate {
-        for rule in self.rules.iter().filter(|rule| rule.at == place) {
-            let asked =
-                Asked { ip: &transit.ip, side: transit.side, out: transit.out, state: transit.state() };
-            if !asked.matches(rule) {
-                continue;
-            }
-            for action in &rule.actions {
-                match act(action, &mut self.tracker, transit) {
-                    Fate::GoesOn => {}
-                    end => return end,
-                }
-            }
-        }
-        Fate::GoesOn
     }
 
     /// An IPv6 packet that is not forwarded, and why (RFC 4443 section 3.1: a code).
@@ -216,6 +183,7 @@ impl Router {
         }
         transit.out = Some(out);
         transit.ip.decrement();
+        options::settle(&mut transit.ip);
         if transit.ip.l3 == L3::V4 {
             options::record_route(&mut transit.ip, route::own_v4(out));
         }
@@ -319,7 +287,7 @@ impl Router {
             _ => {
                 let known = self.tracker.known(&ip, Wishes::default());
                 let mut verdict = self.tracker.sends(&bytes);
-                seen.reasons.extend(words::about(&ip, known.as_ref(), &verdict));
+                self.log(&ip, known.as_ref(), &verdict, seen);
                 self.tracker.confirm(&mut verdict, true);
                 if verdict.state == CtState::Drop {
                     return;
@@ -331,52 +299,4 @@ impl Router {
             seen.out.push((out, bytes));
         }
     }
-}
-
-/// Does what a rule says.
-fn act(action: &Action, tracker: &mut Tracker, transit: &mut Transit) -> Fate {
-    let length = transit.ip.bytes.len() as u32;
-    let number = |n: &Number| match n {
-        Number::Given(n) => *n,
-        Number::Length => length,
-    };
-    match (action, &mut transit.verdict) {
-        // Not of what has a zone. After tracking it is about what is INVALID.
-        (Action::NoTrack, verdict) => {
-            if transit.wishes.zones.is_none() || verdict.is_some() {
-                transit.wishes.notrack = true;
-            }
-        }
-        (Action::Zone(zone), None) => tracked_in(&mut transit.wishes, [*zone, *zone]),
-        (Action::ZoneOriginal(zone), None) => tracked_in(&mut transit.wishes, [*zone, 0]),
-        (Action::Zone(_) | Action::ZoneOriginal(_), Some(_)) => {}
-        (Action::Mark(_) | Action::MarkOr(_) | Action::Timeout(_), None) => {}
-        (Action::Mark(mark), Some(verdict)) => tracker.set_mark(verdict, number(mark)),
-        (Action::MarkOr(mark), Some(verdict)) => {
-            let mark = verdict.mark | number(mark);
-            tracker.set_mark(verdict, mark);
-        }
-        (Action::Timeout(policy), Some(verdict)) => {
-            if transit.ip.protocol() == Some(policy.protocol) {
-                tracker.set_policy(verdict, policy);
-            }
-        }
-        (Action::Drop, _) => return Fate::Dropped,
-        (Action::Reject(reject), _) => {
-            let about = match reject {
-                Reject::TcpReset => transit.ip.protocol() == Some(protocol::TCP),
-                Reject::Icmp { .. } => reject.code(transit.ip.l3).is_some(),
-            };
-            if about {
-                return Fate::Rejected(*reject);
-            }
-        }
-    }
-    Fate::GoesOn
-}
-
-/// The first zone holds, and what has one is tracked whatever was said before.
-fn tracked_in(wishes: &mut Wishes, zones: [Zone; 2]) {
-    wishes.notrack = false;
-    wishes.zones.get_or_insert(zones);
 }

@@ -17,7 +17,10 @@ const STEP: &[&str] = &[
 ];
 
 /// Settings that decide nothing that is recorded.
-const WITHOUT_EFFECT: &[&str] = &["log_invalid", "events_retry_timeout", "timestamp", "expect_max"];
+const WITHOUT_EFFECT: &[&str] = &["events_retry_timeout", "timestamp", "expect_max"];
+
+/// The router's own setting: what is logged.
+pub(super) const LOG_INVALID: &str = "log_invalid";
 
 const PREFIX: &str = "net.netfilter.nf_conntrack_";
 
@@ -150,6 +153,10 @@ fn setting(name: &str, value: &Value) -> Result<Option<Setting>, String> {
     // The kernel has no sysctl for these.
     if matches!(short, "tcp_timeout_syn_sent2" | "nat_hooks") {
         return Err(unknown());
+    }
+    if short == LOG_INVALID {
+        let value = number(value, short, u8::MAX.into())? as u32;
+        return Ok(Some(Setting { name: short.to_owned(), value }));
     }
     let place = Tunables::NAMES.iter().position(|n| *n == short).ok_or_else(unknown)?;
     let most = Tunables::LIMITS.get(place).copied().unwrap_or(0);

@@ -15,6 +15,10 @@ pub(super) enum Answer {
     Fault(Fault),
 }
 
+/// What a multicast router listens to.
+const IGMP: u8 = 2;
+const PIM: u8 = 103;
+
 /// `alone`: the packet was sent to the router alone.
 pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
     let Some(l4) = ip.protocol() else { return Answer::Nothing };
@@ -38,7 +42,9 @@ pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
         protocol::ICMPV6 if !alone && ip.src.is_unspecified() => Answer::Nothing,
         protocol::ICMP if v4 => echo(ip, 8),
         protocol::ICMPV6 if !v4 => echo(ip, 128),
-        protocol::TCP | protocol::UDP => Answer::Nothing,
+        protocol::UDPLITE if alone && lite(ip) => Answer::Fault(port_unreachable),
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | PIM => Answer::Nothing,
+        IGMP if v4 => Answer::Nothing,
         ipv6::next::NONE if !v4 => Answer::Nothing,
         _ if v4 => Answer::Fault(Fault::new(3, 2)),
         _ => Answer::Fault(Fault { kind: 4, code: 1, rest: named_at }),
@@ -82,4 +88,18 @@ fn datagram(ip: &Ip) -> bool {
         return ip.l3 == L3::V4;
     }
     ip::fold(ip::sum(datagram, ip::pseudo(ip.src, ip.dst, protocol::UDP, len))) == [0, 0]
+}
+
+/// The same for UDP-Lite (RFC 3828 section 3.1).
+fn lite(ip: &Ip) -> bool {
+    let Some([_, _, _, _, a, b, c, d]) = ip.transport_bytes(0) else { return false };
+    let payload = ip.payload();
+    let coverage = match u16::from_be_bytes([a, b]) {
+        0 => payload.len(),
+        bytes => bytes.into(),
+    };
+    let Some(covered) = payload.get(..coverage).filter(|_| coverage >= 8 && [c, d] != [0, 0]) else {
+        return false;
+    };
+    ip::fold(ip::sum(covered, ip::pseudo(ip.src, ip.dst, protocol::UDPLITE, payload.len()))) == [0, 0]
 }

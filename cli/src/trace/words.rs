@@ -182,9 +182,9 @@ fn transport(ip: &Ip) -> Option<(u8, &[u8])> {
     while let Some(header) = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
         at += match protocol {
             0 | 43 | 60 => (usize::from(header[1]) + 1) * 8,
+            44 => 8,
             // The authentication header counts in words (RFC 4302 section 2.2).
             51 => (usize::from(header[1]) + 2) * 4,
-            44 => 8,
             _ => break,
         };
         protocol = header[0];

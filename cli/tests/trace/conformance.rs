@@ -1,0 +1,85 @@
+//! `docs/conformance.md` says what these tests find. `CONNTAB_WRITE_DOCS=1 cargo test -p conntab-cli --test trace` writes it anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::scenarios::{Exceptions, of, root};
+use crate::{FOLDERS, ORIGINS};
+
+const HEAD: &str = "\
+# Conformance
+
+What a live Linux kernel decided, packet by packet, and what conntab decides: `conntab trace` plays every recorded scenario
+([scenarios.md](scenarios.md) is the format), and all that was seen is compared after every step: state and direction, the bytes of what came out of either
+side, local delivery, the reason, every line of the table (counters, status bits, window scales and flags, marks, zones, seconds), every event.
+Each scenario is played twice, the second time with the table's clock about to wrap.
+
+`tests/corpus` was recorded by topic of the tracker, `tests/recorded` adds the router around it and what its rules do.
+";
+
+const TAIL: &str = "
+## Tolerated
+
+- one second more or less left (packets take no time here)
+- the step in which a DESTROY is seen: the kernel finds out lazily that a connection has expired
+- the IPv4 identification and the IPv6 flow label of packets that the router makes itself: drawn, or hashed with a secret of the machine
+
+## Not covered
+
+- a full table and early drop: the kernel's setting is global
+- races of several processors
+- what the router would do with IPv4's timestamp and CIPSO options, neighbour discovery: not played
+- labels, synproxy, flow offload
+";
+
+fn page() -> String {
+    let exceptions = Exceptions::read();
+    let mut page = String::from(HEAD);
+    let mut kernels = BTreeSet::new();
+    for folder in FOLDERS {
+        let mut areas: BTreeMap<String, [usize; 4]> = BTreeMap::new();
+        for scenario in of(folder) {
+            kernels.insert(scenario.field("kernel").to_owned());
+            let excepted = exceptions.has(&scenario);
+            let equal = ORIGINS.into_iter().all(|origin| scenario.differs(origin).is_none());
+            let area = areas.entry(scenario.field("area").to_owned()).or_default();
+            area[0] += 1;
+            area[1] += scenario.packets();
+            area[2] += usize::from(equal);
+            area[3] += usize::from(excepted);
+        }
+        write!(
+            page,
+            "\n## {folder}\n\n| area | scenarios | packets | equal | excepted |\n|---|---|---|---|---|\n"
+        )
+        .expect("a string");
+        let total = areas.values().fold([0; 4], |sum, area| std::array::from_fn(|i| sum[i] + area[i]));
+        for (name, [scenarios, packets, equal, excepted]) in &areas {
+            writeln!(page, "| {name} | {scenarios} | {packets} | {equal} | {excepted} |").expect("a string");
+        }
+        let [scenarios, packets, equal, excepted] = total;
+        writeln!(page, "| **all** | {scenarios} | {packets} | {equal} | {excepted} |").expect("a string");
+    }
+    let kernels: Vec<_> = kernels.into_iter().collect();
+    write!(page, "\nKernel: {}.\n\n## Excepted\n\n", kernels.join(", ")).expect("a string");
+    for (area, reason) in &exceptions.areas {
+        writeln!(page, "- area {area}: {reason}").expect("a string");
+    }
+    for (name, reason) in &exceptions.scenarios {
+        writeln!(page, "- {name}: {reason}").expect("a string");
+    }
+    page.push_str(TAIL);
+    page
+}
+
+#[test]
+fn the_page_is_current() {
+    let (file, page) = (root().join("docs/conformance.md"), page());
+    if std::env::var_os("CONNTAB_WRITE_DOCS").is_some() {
+        std::fs::write(&file, &page).expect("docs/conformance.md");
+    }
+    assert!(
+        std::fs::read_to_string(&file).is_ok_and(|there| there == page),
+        "docs/conformance.md is out of date: CONNTAB_WRITE_DOCS=1 cargo test -p conntab-cli --test trace"
+    );
+}
