@@ -172,6 +172,8 @@ class Talk:
         if self.ends[who].fin and r.random() < .8:
             return self.speak(who, ".")
         what = r.random()
+        if what < .04:
+            return self.leap()
         if what < .5:
             size = r.choice((1, 10, 100, 536, 1400, 1400))
             self.speak(who, r.choice(("P.", ".", "P.", "P.U", ".E", "P.C")) if r.random() < .2 else "P.", size)
@@ -238,6 +240,20 @@ class Talk:
             me = self.ends[who]
             back, n = r.randint(1, 2000), r.randint(1, 1400)
             self.segment(who, "P.", me.next - back, me.heard, me.windows[0], n)
+
+    def leap(self):
+        """data at the far end of the window, acknowledged: with great windows a few of these go round the sequence space"""
+        r = self.rng
+        who = r.randint(0, 1)
+        me, peer = self.ends[who], self.ends[1 - who]
+        if me.limit is None or not 0 <= (me.limit - me.next) % WRAP < 2**31:
+            return self.converse()
+        size = min(r.choice((1, 100, 1400)), max(0, (me.limit - me.next) % WRAP))
+        self.segment(who, "P.", me.limit - size, me.heard, me.windows[0], size, self.options(who, "."))
+        me.next = me.limit % WRAP
+        peer.heard = me.next
+        for _ in range(r.choice((1, 1, 2))):
+            self.segment(1 - who, ".", peer.next, peer.heard + r.choice((0, 0, 0, 1, -1)), r.choice((65535, peer.windows[0])), 0, self.options(1 - who, "."))
 
     # ------------------------------------------------------------ edges
     def edges(self, who):

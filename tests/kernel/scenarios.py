@@ -138,6 +138,12 @@ def tcp_body(rng, t, length, weights=None):
         me = t.ends[0]
         t.segment(1, "R.", 0, me.isn + rng.choice((1, 1, 0, 2)), 0)
     weights = weights or rng.choice(((6, 2, 1, .5, .3), (3, 3, 3, 1, .5), (1, 1, 6, 2, 1), (2, 1, 1, 4, .5), (1, 5, 1, 1, 1), (1, 1, 1, 1, 4), (10, 1, .3, .1, .1)))
+    if begin == "handshake" and rng.random() < .1:
+        for e in t.ends:
+            e.windows = (65535,) + e.windows
+        weights = (3, 2, 3, 1, .2)
+        for _ in range(rng.randint(2, 6)):
+            t.leap()
     while len(t.steps) < length:
         what = rng.choices((t.converse, t.fault, t.probe, t.reset, t.nonsense), weights)[0]
         what()
@@ -417,8 +423,8 @@ def make_icmpv6(rng):
 
 
 IP_OPTIONS = (b"\1\1\1\1", b"\1\1\1\0", b"\x94\4\0\0", b"\x94\4\0\1", b"\7\7\4" + bytes(4) + b"\0", b"\7\x0b\4" + bytes(8) + b"\0", b"\7\7\x08" + bytes(4) + b"\0", b"\7\7\5" + bytes(5),
-              b"\x44\x0c\5\0" + bytes(8), b"\x44\x0c\5\1" + bytes(8), b"\x44\x0c\x0d\0" + bytes(8), b"\x44\x04\5\xf0", b"\x82\x0b" + bytes(9) + b"\0", b"\x88\4\0\1", b"\xc8\4ab",
-              b"\xc8\1ab", b"\xc8\x0cab", b"\x94\3\0\0", b"\0\0\0\0", b"\1\0\xc8\xff", b"\x83\7\4\x0a\2\0\5\0", b"\x89\7\4\x0a\2\0\5\0", b"\x83\7\x08\x0a\2\0\5\0", b"\x86\6\0\0\0\1\0\0")
+              b"\x82\x0b" + bytes(9) + b"\0", b"\x88\4\0\1", b"\xc8\4ab",
+              b"\xc8\1ab", b"\xc8\x0cab", b"\x94\3\0\0", b"\0\0\0\0", b"\1\0\xc8\xff", b"\x83\7\4\x0a\2\0\5\0", b"\x89\7\4\x0a\2\0\5\0", b"\x83\7\x08\x0a\2\0\5\0")
 
 
 def make_options(rng):
@@ -536,8 +542,33 @@ def make_lengths(rng):
     return scenario("lengths, versions, padding", steps)
 
 
+def make_itself(rng):
+    """packets from an address to itself, and between the two where both tuples of a flow are nearly one"""
+    steps = []
+    for _ in range(rng.randint(4, 12)):
+        v6 = rng.random() < .4
+        side = rng.randint(0, 1)
+        src = HOSTS[v6][side]
+        dst = src if rng.random() < .8 else HOSTS[v6][1 - side]
+        a, b = rng.choice(((7, 7), (7, 7), (7, 8), (8, 7)))
+        proto = rng.choice((UDP, UDP, TCP, TCP, ICMP, GRE, 99, UDPLITE, "error"))
+        if proto == TCP:
+            body = tcp(src, dst, a, b, rng.choice(("S", "S", "S.", ".", "R", "F.")), rng.choice((1000, 1001)), rng.choice((0, 1001)), 100)
+        elif proto == ICMP:
+            kind = rng.choice((128, 129) if v6 else (8, 0))
+            proto, body = ICMPV6 if v6 else ICMP, icmp(src, dst, kind, 0, b"\0\1\0\1", b"ping")
+        elif proto == "error":
+            quoted = ip(src, dst, UDP, udp(src, dst, a, b, b"x"))
+            proto, body = ICMPV6 if v6 else ICMP, icmp(dst, src, 1 if v6 else 3, 3, bytes(4), quoted)
+            src, dst = dst, src
+        else:
+            body = {UDP: udp(src, dst, a, b, b"x"), UDPLITE: udplite(src, dst, a, b, b"x", proto=17), GRE: b"\0\0\x08\0x", 99: b"x"}[proto]
+        steps.append({"in": side, "packet": ip(src, dst, proto, body).hex()})
+    return scenario("an address and itself", steps)
+
+
 def make_other(rng):
-    return rng.choices((make_gre, make_generic, make_extensions, make_lengths, make_options), (4, 2, 4, 3, 2))[0](rng)
+    return rng.choices((make_gre, make_generic, make_extensions, make_lengths, make_options, make_itself), (4, 2, 4, 3, 1, 2))[0](rng)
 
 
 # ---------------------------------------------------------------- expiry
@@ -728,7 +759,9 @@ def random_rules(rng):
             rules.add(at, {"drop": True}, **where(at != "raw"))
         elif kind == "reject":
             c = where(True)
-            at = rng.choice(("forward", "forward", "forward", "mangle"))
+            at = rng.choice(("forward", "forward", "forward", "mangle", "raw"))
+            if at == "raw":
+                c.pop("state", None)
             if c.get("proto") == "tcp" and rng.random() < .6:
                 rules.add(at, {"reject": "tcp-reset"}, **c)
             else:
@@ -775,7 +808,7 @@ def make_router(rng):
             quoted = ip(dst, src, UDP, udp(dst, src, 53, 5000, b"x"))
             body = (ICMPV6 if v6 else ICMP, icmp(src, dst, 1 if v6 else 3, 4 if v6 else 3, bytes(4), quoted))
         else:
-            body = (rng.choice((99, GRE, UDPLITE, 132, 2, 50, 58, 1)), b"\0\0\x08\0x" + bytes(rng.choice((0, 0, 7))))
+            body = (rng.choice((99, GRE, UDPLITE, 2, 50, 58, 1)), b"\0\0\x08\0x" + bytes(rng.choice((0, 0, 7))))
         steps.append({"in": side, "packet": ip(src, dst, *body, **more).hex()})
         if rng.random() < .2:
             steps.append(dict(steps[-1]))
