@@ -125,8 +125,8 @@ impl Router {
             Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
             Route::Local => self.deliver(&mut transit, true, &mut seen),
             Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
-            Route::Unreachable => {
-                self.tell(&transit.ip, side, Fault::new(1, 0), transit.verdict.as_ref(), &mut seen);
+            Route::Unreachable(code) => {
+                self.tell(&transit.ip, side, Fault::new(1, code), transit.verdict.as_ref(), &mut seen);
                 self.lost(&mut transit);
             }
             Route::Nowhere => self.lost(&mut transit),
