@@ -12,7 +12,7 @@ usage() {
 usage: captures/record.sh [NAME...]
 
 Records the named captures, or all of them, into the folder of this script.
-Needs root, a kernel with conntrack, nf_tables, veth and network namespaces, and about seven minutes for all.
+Needs root, a kernel with conntrack and its events, nf_tables, veth and network namespaces, and about seven minutes for all.
 
 names: ${all_names[*]}
 END

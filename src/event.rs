@@ -117,9 +117,7 @@ impl fmt::Display for Event {
                 f.write_str(if c.status & status::SEEN_REPLY == 0 { " [UNREPLIED] " } else { " " })?;
             }
         }
-        if c.status & status::OFFLOAD != 0 {
-            f.write_str(" [OFFLOAD]")?;
-        } else if c.status & status::ASSURED != 0 {
+        if c.status & status::ASSURED != 0 {
             f.write_str(" [ASSURED]")?;
         }
         if c.mark != 0 || self.changes & change::MARK != 0 {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::conn::Word;
 use crate::memory::{Array, NoMemory, Options};
+use crate::packet::Handle;
 use crate::shared::SKEW;
 use crate::stats::Stat;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
@@ -210,6 +211,23 @@ impl Worker {
         reaped.chains = self.shared.table.reclaim(&mut self.local) as u32;
         self.idle();
         reaped
+    }
+
+    /// Ends this connection if its time is up at `now`, as `reap` would when it comes by: for a host that keeps deadlines
+    /// of its own, and wants no sweep to find out. `false`: it has time left, or is not in the table (any more).
+    pub fn end_expired(&mut self, now: u64, conn: Handle) -> bool {
+        let idle = !self.local.is_entered();
+        self.now = now;
+        self.local.enter();
+        self.take_over_tunables();
+        let entry = self.shared.table.get(&self.local, conn.index(), conn.generation());
+        let word = entry.map(|entry| entry.word_acquire());
+        let due = word.filter(|word| is_live(*word) && Word::unpack(*word).left(now as u32) <= 0);
+        let ended = due.is_some_and(|word| self.expire(conn.index(), word));
+        if idle {
+            self.local.leave();
+        }
+        ended
     }
 
     fn sweep_begins(&mut self, now: u64) {

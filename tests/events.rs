@@ -6,6 +6,7 @@ use common::{tcp, udp};
 use conntab::conn::status;
 use conntab::connection::Tracked;
 use conntab::event::{Event, EventKind, change};
+use conntab::packet::Handle;
 use conntab::proto::tcp::State;
 use conntab::{Config, CtState, Packet, Table, Verdict, Worker};
 
@@ -72,12 +73,13 @@ fn the_life_of_a_connection() {
     assert_eq!(told[3].at, 5000);
     assert!(told.iter().all(|e| e.connection.counters.is_none()), "counters are told at the end");
 
+    // The time that counts is that of its end, not that of the sweep: as in the kernel.
     worker.reap(201_000, u32::MAX);
     let [end] = &all(&table)[..] else { panic!("one end") };
     assert_eq!((end.kind, end.changes, end.connection.status), (EventKind::Destroy, change::DESTROY, 0x20e));
     assert_eq!(end.connection.tracked, Tracked::Tcp(State::FinWait, None));
     assert_eq!(end.connection.counters.expect("counted").map(|c| c.packets), [4, 1]);
-    assert_eq!(end.connection.delta_time, Some(124), "until its time was over");
+    assert_eq!((end.at, end.connection.delta_time), (125_000, Some(124)));
     assert_eq!(
         end.to_string(),
         "[DESTROY] tcp      6 FIN_WAIT src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=80 packets=4 bytes=170 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=1000 packets=1 bytes=40 [ASSURED] delta-time=124"
@@ -229,4 +231,133 @@ fn what_two_workers_did_is_all_there() {
     let events = all(&table);
     let count = |kind| events.iter().filter(|e| e.kind == kind).count();
     assert_eq!([EventKind::New, EventKind::Update, EventKind::Destroy].map(count), [800; 3]);
+}
+
+#[test]
+fn lives_are_told_in_the_clocks_whole_seconds() {
+    let (table, mut worker) = make(64);
+    let conn = play(&mut worker, 1900, &udp(common::CLIENT, common::SERVER, 1, 2), true).conn;
+    assert!(!worker.end_expired(31_899, conn), "it has time left");
+    assert!(worker.end_expired(31_900, conn));
+    assert!(!worker.end_expired(31_900, conn) && !worker.end_expired(31_900, Handle::NONE));
+    let conn = play(&mut worker, 41_900, &udp(common::CLIENT, common::SERVER, 1, 2), true).conn;
+    // As a kernel showed one that lived from .897 to .611: 2.7 s, and delta-time=3.
+    worker.track(44_100, &[], &mut []);
+    assert!(worker.delete(conn));
+    let ends: Vec<_> = all(&table).into_iter().filter(|e| e.kind == EventKind::Destroy).collect();
+    let told: Vec<_> = ends.iter().map(|e| (e.at, e.connection.delta_time)).collect();
+    assert_eq!(told, [(31_900, Some(30)), (44_100, Some(3))]);
+}
+
+/// Lines that a kernel's `conntrack -E` printed (6.18, conntrack 1.4.7), and the connections of `/proc` they tell of.
+#[test]
+fn lines_of_conntrack() {
+    use change::{ASSURED, DESTROY, MARK, NEW, PROTOINFO, REPLY};
+    for (kind, changes, connection, line) in [
+        (
+            EventKind::New,
+            NEW,
+            "ipv6 10 udp 17 30 src=2001:0db8:0001:0000:0000:0000:0000:0010 dst=2001:0db8:0003:0000:0000:0000:0000:0010 sport=1000 dport=5001 zone-orig=3 [UNREPLIED] src=2001:0db8:0003:0000:0000:0000:0000:0010 dst=2001:0db8:0001:0000:0000:0000:0000:0010 sport=5001 dport=1000 mark=0",
+            "    [NEW] udp      17 30 src=2001:db8:1::10 dst=2001:db8:3::10 sport=1000 dport=5001 zone-orig=3 [UNREPLIED] src=2001:db8:3::10 dst=2001:db8:1::10 sport=5001 dport=1000",
+        ),
+        (
+            EventKind::Destroy,
+            DESTROY,
+            "ipv4 2 udp 17 26 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5001 zone-orig=3 packets=1 bytes=29 src=10.2.0.1 dst=10.1.0.1 sport=5001 dport=1000 packets=1 bytes=29 mark=0 delta-time=3",
+            "[DESTROY] udp      17 26 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5001 zone-orig=3 packets=1 bytes=29 src=10.2.0.1 dst=10.1.0.1 sport=5001 dport=1000 packets=1 bytes=29 delta-time=3",
+        ),
+        (
+            EventKind::Destroy,
+            DESTROY,
+            "ipv4 2 udp 17 28 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5003 packets=1 bytes=29 src=10.2.0.1 dst=10.1.0.1 sport=5003 dport=1000 zone-reply=5 packets=1 bytes=29 mark=0 delta-time=2",
+            "[DESTROY] udp      17 28 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5003 packets=1 bytes=29 src=10.2.0.1 dst=10.1.0.1 sport=5003 dport=1000 zone-reply=5 packets=1 bytes=29 delta-time=2",
+        ),
+        (
+            EventKind::Destroy,
+            DESTROY,
+            "ipv4 2 udp 17 26 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5002 packets=1 bytes=29 src=10.2.0.1 dst=10.1.0.1 sport=5002 dport=1000 packets=1 bytes=29 mark=8 zone=4 delta-time=3",
+            "[DESTROY] udp      17 26 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5002 packets=1 bytes=29 src=10.2.0.1 dst=10.1.0.1 sport=5002 dport=1000 packets=1 bytes=29 mark=8 zone=4 delta-time=3",
+        ),
+        (
+            EventKind::Update,
+            REPLY | MARK,
+            "ipv4 2 udp 17 30 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5006 src=10.2.0.1 dst=10.1.0.1 sport=5006 dport=1000 mark=0 zone=0",
+            " [UPDATE] udp      17 30 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5006 src=10.2.0.1 dst=10.1.0.1 sport=5006 dport=1000 mark=0",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv4 2 udp 17 0 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5001 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 sport=5001 dport=1000 mark=0 zone=0",
+            "    [NEW] udp      17 0 src=10.1.0.1 dst=10.2.0.1 sport=1000 dport=5001 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 sport=5001 dport=1000",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv6 10 udp 17 30 src=0000:0000:0000:0000:0000:0000:0102:0304 dst=0000:0000:0000:0000:0000:0000:0001:0000 sport=1 dport=2 [UNREPLIED] src=0000:0000:0000:0000:0000:0000:0001:0000 dst=0000:0000:0000:0000:0000:0000:0102:0304 sport=2 dport=1 mark=0 zone=0",
+            "    [NEW] udp      17 30 src=::1.2.3.4 dst=::0.1.0.0 sport=1 dport=2 [UNREPLIED] src=::0.1.0.0 dst=::1.2.3.4 sport=2 dport=1",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv6 10 udp 17 30 src=0000:0000:0000:0000:0000:ffff:0102:0304 dst=0001:0000:0000:0000:0001:0000:0000:0001 sport=1 dport=2 [UNREPLIED] src=0001:0000:0000:0000:0001:0000:0000:0001 dst=0000:0000:0000:0000:0000:ffff:0102:0304 sport=2 dport=1 mark=0 zone=0",
+            "    [NEW] udp      17 30 src=::ffff:1.2.3.4 dst=1::1:0:0:1 sport=1 dport=2 [UNREPLIED] src=1::1:0:0:1 dst=::ffff:1.2.3.4 sport=2 dport=1",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv6 10 udp 17 30 src=0001:0002:0003:0004:0005:0000:0007:0008 dst=0001:0000:0000:0004:0005:0000:0000:0008 sport=1 dport=2 [UNREPLIED] src=0001:0000:0000:0004:0005:0000:0000:0008 dst=0001:0002:0003:0004:0005:0000:0007:0008 sport=2 dport=1 mark=0 zone=0",
+            "    [NEW] udp      17 30 src=1:2:3:4:5:0:7:8 dst=1::4:5:0:0:8 sport=1 dport=2 [UNREPLIED] src=1::4:5:0:0:8 dst=1:2:3:4:5:0:7:8 sport=2 dport=1",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv6 10 udp 17 30 src=0000:0000:0000:0000:0000:0005:0102:0304 dst=2000:0000:0000:0000:0000:0000:0000:0000 sport=1 dport=2 [UNREPLIED] src=2000:0000:0000:0000:0000:0000:0000:0000 dst=0000:0000:0000:0000:0000:0005:0102:0304 sport=2 dport=1 mark=0 zone=0",
+            "    [NEW] udp      17 30 src=::5:102:304 dst=2000:: sport=1 dport=2 [UNREPLIED] src=2000:: dst=::5:102:304 sport=2 dport=1",
+        ),
+        (
+            EventKind::Update,
+            ASSURED,
+            "ipv4 2 tcp 6 300 ESTABLISHED src=10.1.0.1 dst=10.2.0.1 sport=7 dport=80 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=7 [ASSURED] mark=0 zone=0",
+            " [UPDATE] tcp      6 300 src=10.1.0.1 dst=10.2.0.1 sport=7 dport=80 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=7 [ASSURED]",
+        ),
+        (
+            EventKind::Update,
+            REPLY | PROTOINFO,
+            "ipv4 2 tcp 6 119 SYN_SENT2 src=10.1.0.1 dst=10.2.0.1 sport=8 dport=80 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=8 mark=0 zone=0",
+            " [UPDATE] tcp      6 119 SYN_SENT2 src=10.1.0.1 dst=10.2.0.1 sport=8 dport=80 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=8",
+        ),
+        (
+            EventKind::Destroy,
+            DESTROY,
+            "ipv4 2 tcp 6 0 CLOSE src=10.1.0.1 dst=10.2.0.1 sport=900 dport=80 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=900 [ASSURED] mark=0 zone=0 delta-time=3",
+            "[DESTROY] tcp      6 CLOSE src=10.1.0.1 dst=10.2.0.1 sport=900 dport=80 src=10.2.0.1 dst=10.1.0.1 sport=80 dport=900 [ASSURED] delta-time=3",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv4 2 gre 47 30 timeout=30, stream_timeout=180 src=10.1.0.1 dst=10.2.0.1 srckey=0x0 dstkey=0x77 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 srckey=0x77 dstkey=0x0 mark=0 zone=0",
+            "    [NEW] gre      47 30 src=10.1.0.1 dst=10.2.0.1 srckey=0x0 dstkey=0x77 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 srckey=0x77 dstkey=0x0",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv4 2 icmp 1 30 src=10.1.0.1 dst=10.2.0.1 type=8 code=0 id=77 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 type=0 code=0 id=77 mark=0 zone=0",
+            "    [NEW] icmp     1 30 src=10.1.0.1 dst=10.2.0.1 type=8 code=0 id=77 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 type=0 code=0 id=77",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv4 2 unknown 253 600 src=10.1.0.1 dst=10.2.0.1 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 mark=0 zone=0",
+            "    [NEW] unknown  253 600 src=10.1.0.1 dst=10.2.0.1 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1",
+        ),
+        (
+            EventKind::New,
+            NEW,
+            "ipv4 2 udplite 136 30 src=10.1.0.1 dst=10.2.0.1 sport=5000 dport=53 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 sport=53 dport=5000 mark=0 zone=0",
+            "    [NEW] udplite  136 30 src=10.1.0.1 dst=10.2.0.1 sport=5000 dport=53 [UNREPLIED] src=10.2.0.1 dst=10.1.0.1 sport=53 dport=5000",
+        ),
+    ] {
+        let connection = connection.parse().expect("a line of /proc");
+        assert_eq!(Event { kind, changes, at: 0, connection }.to_string(), line);
+    }
 }

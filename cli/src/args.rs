@@ -151,13 +151,13 @@ Events:
   One line for each connection that begins (NEW), is replied to, changes its TCP state or becomes ASSURED (UPDATE), or \
 ends (DESTROY): time (seconds since the epoch) and what `conntrack -E` prints of it.
 
-    [1795350603.512345]\t    [NEW] tcp      6 120 SYN_SENT src=192.0.2.10 dst=203.0.113.10 ... [UNREPLIED] src=...
-    [1795350603.512601]\t [UPDATE] tcp      6 60 SYN_RECV src=192.0.2.10 dst=203.0.113.10 ... src=203.0.113.10 ...
-    [1795350635.020000]\t[DESTROY] udp      17 src=192.0.2.10 dst=203.0.113.10 ... packets=1 bytes=60 src=...
+    [1795350603.512345]\t    [NEW] tcp      6 120 SYN_SENT src=192.0.2.10 dst=203.0.113.10 ...
+    [1795350603.512601]\t [UPDATE] tcp      6 60 SYN_RECV src=192.0.2.10 dst=203.0.113.10 ...
+    [1795350635.020000]\t[DESTROY] udp      17 src=192.0.2.10 dst=203.0.113.10 ...
 
   A DESTROY shows the seconds that were left, if there were any, and the counters; an UPDATE shows the TCP state if it \
-is that which changed. What has expired has the time at which it expired, to the millisecond; its line may stand up to \
-0.1 s behind its place. With --verdicts the events of a packet follow its verdict.
+is that which changed. What has expired is told at the time at which it did, to the \
+millisecond. With --verdicts the events of a packet follow its verdict.
 
 Table:
   The lines of /proc/net/nf_conntrack, sorted by family, protocol and tuple. The number after the protocol's is the \
@@ -182,8 +182,8 @@ the wire: connections expire in them.
 
 Limits:
   A capture of all interfaces of a router (tcpdump -i any) holds every forwarded packet twice, and each would be \
-tracked: take one interface. Memory is the table's and that of an index for sorting it (with --events also \
-of those connections that expire together), whatever the length of the capture.
+tracked: take one interface. Memory is the table's and that of an index for sorting it (with --events \
+also of one of deadlines), whatever the length of the capture.
 
 Exit status:
   0  played; also if the capture is damaged and some of it could be used (standard error then says so)

@@ -1,15 +1,16 @@
 //! `conntab replay`: a capture in, verdicts, events and the table out.
 
 mod clock;
+mod deadlines;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::time::Instant;
 
 use conntab::config::Config;
-use conntab::event::Event;
+use conntab::event::{Event, EventKind};
 use conntab::tuple::{L3, Tuple, Zone};
-use conntab::{Connection, Handle, Packet, Table, Verdict, Worker};
+use conntab::{Connection, CtState, Handle, Packet, Table, Verdict, Worker};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use crate::args::{Output, Replay};
@@ -21,9 +22,13 @@ use crate::time::Time;
 use crate::{json, text};
 
 use clock::Clock;
+use deadlines::Deadlines;
 
 /// From this size on it takes long enough to be worth a progress bar.
 const LONG_FILE: u64 = 50 << 20;
+
+/// They are printed after every packet and every end, none of which makes more than a few.
+const QUEUE_OF_EVENTS: u32 = 64;
 
 /// Often enough for the eye, seldom enough not to matter.
 const PACKETS_BETWEEN_PROGRESS: u64 = 1 << 14;
@@ -118,8 +123,7 @@ struct Player {
     output: Output,
     verdicts: bool,
     events: bool,
-    /// Events that wait to be printed.
-    told: Vec<Event>,
+    deadlines: Deadlines,
     summary: Summary,
 }
 
@@ -131,7 +135,7 @@ impl Player {
             acct: !args.no_acct,
             // A small capture shall not pay for a large table.
             prefault: false,
-            events: if args.events { clock::QUEUE } else { 0 },
+            events: if args.events { QUEUE_OF_EVENTS } else { 0 },
             tunables: args.tunables()?,
             ..Config::default()
         })?;
@@ -139,12 +143,12 @@ impl Player {
         Ok(Self {
             table,
             worker,
-            clock: Clock::new(args.events),
+            clock: Clock::default(),
             at: args.at,
             output: args.output,
             verdicts: args.verdicts,
             events: args.events,
-            told: Vec::new(),
+            deadlines: Deadlines::default(),
             summary: Summary::default(),
         })
     }
@@ -158,8 +162,7 @@ impl Player {
             return Ok(());
         }
         self.summary.packets += 1;
-        self.tick(time);
-        self.print_ends(out)?;
+        self.tick(time, out)?;
 
         let offset = match frame.link.ip_offset(frame.bytes) {
             Ok(offset) => offset,
@@ -183,22 +186,54 @@ impl Player {
             self.report(out, &Judged { time, verdict: Some(&verdict), reason, tuple })?;
         }
         if self.events {
-            for event in self.table.events() {
-                // What has just happened did so at the time of the packet; the table's clock is coarser.
-                let time = if event.at == now { self.summary.last } else { Time::from_millis(event.at) };
-                self.print(out, time, &event)?;
-            }
+            self.note_deadline(now, &packet[0], &verdict);
+            // The table's clock is coarser than the capture's.
+            self.print_events(out, now, self.summary.last)?;
         }
         Ok(())
     }
 
-    /// What has expired since the packet before, in order.
-    fn print_ends(&mut self, out: &mut impl Write) -> io::Result<()> {
-        self.told.sort_by_key(|event| event.at);
-        for event in &self.told {
-            self.print(out, Time::from_millis(event.at), event)?;
+    /// Remembers when the connection of this packet will expire.
+    fn note_deadline(&mut self, now: u64, packet: &Packet<'_>, verdict: &Verdict) {
+        let mut section = self.worker.section();
+        let view = if verdict.state == CtState::Invalid {
+            // A packet that is INVALID for its connection may shorten its time all the same (resets of both ends).
+            text::tuple_of(packet).and_then(|tuple| section.lookup(now, 0, &tuple))
+        } else {
+            section.get(verdict.conn)
+        };
+        if let Some(conn) = view.and_then(|view| view.copy(now)) {
+            self.deadlines.note(conn.handle, now + u64::from(conn.timeout_ms));
         }
-        self.told.clear();
+    }
+
+    /// Lets time pass up to `until`, and tells of the connections that expire, each at its time.
+    fn pass_deadlines(&mut self, until: Time, out: &mut impl Write) -> io::Result<()> {
+        while let Some((at, handle)) = self.deadlines.take(until.millis()) {
+            let Some(conn) = self.worker.section().get(handle).and_then(|view| view.copy(at)) else {
+                continue;
+            };
+            if conn.timeout_ms > 0 {
+                self.deadlines.note(handle, at + u64::from(conn.timeout_ms));
+                continue;
+            }
+            let time = Time::from_millis(at);
+            self.clock.advance(time, &self.table, &mut self.worker);
+            self.worker.end_expired(at, handle);
+            self.print_events(out, at, time)?;
+        }
+        Ok(())
+    }
+
+    /// Prints the events that wait. Those of the table's time `now` are shown as of `time`.
+    fn print_events(&mut self, out: &mut impl Write, now: u64, time: Time) -> io::Result<()> {
+        for event in self.table.events() {
+            if event.kind == EventKind::Destroy {
+                self.deadlines.forget(event.connection.handle);
+            }
+            let time = if event.at == now { time } else { Time::from_millis(event.at) };
+            self.print(out, time, &event)?;
+        }
         Ok(())
     }
 
@@ -209,7 +244,7 @@ impl Player {
         }
     }
 
-    fn tick(&mut self, time: Time) {
+    fn tick(&mut self, time: Time, out: &mut impl Write) -> io::Result<()> {
         match self.summary.first {
             Some(first) => self.summary.first = Some(first.min(time)),
             None => self.summary.first = Some(time),
@@ -218,7 +253,9 @@ impl Player {
             self.summary.went_back += 1;
         }
         self.summary.last = self.summary.last.max(time);
-        self.clock.advance(self.summary.last, &self.table, &mut self.worker, &mut self.told);
+        self.pass_deadlines(self.summary.last, out)?;
+        self.clock.advance(self.summary.last, &self.table, &mut self.worker);
+        Ok(())
     }
 
     fn report(&self, out: &mut impl Write, judged: &Judged<'_>) -> io::Result<()> {
@@ -232,10 +269,10 @@ impl Player {
     /// The end: time passes up to it, and the connections are brought in order.
     fn finish(mut self, out: &mut impl Write) -> io::Result<Ending> {
         let end = self.at.unwrap_or(self.summary.last);
-        self.clock.advance(end, &self.table, &mut self.worker, &mut self.told);
+        self.pass_deadlines(end, out)?;
+        self.clock.advance(end, &self.table, &mut self.worker);
         // What has expired unseen is to be counted as such.
-        self.clock.sweep(&self.table, &mut self.worker, &mut self.told);
-        self.print_ends(out)?;
+        self.clock.sweep(&mut self.worker);
         let now = self.clock.now();
         let key = |c: &Connection| (c.original.l3, c.original.l4, c.original, c.zone_orig, c.zone_reply);
         let mut order: Vec<_> = self.table.dump(now).map(|c| (key(&c), c.handle)).collect();

@@ -86,15 +86,30 @@ fn moments(capture: &Path) -> Vec<String> {
         .collect()
 }
 
-fn replay(capture: &Path, at: &str) -> String {
+fn replay(capture: &Path, at: &str, args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_conntab"))
         .arg("replay")
         .arg(capture)
-        .args(["--events", "--checksum", "--quiet", "--at", at])
+        .args(["--checksum", "--quiet", "--at", at])
+        .args(args)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What is printed with `--events` beside the events is what is printed without; and time never goes back.
+#[test]
+fn events_change_nothing_else() {
+    for capture in captures() {
+        for at in moments(&capture) {
+            let with = replay(&capture, &at, &["--events"]);
+            let table: Vec<_> = with.lines().filter(|line| !line.starts_with('[')).collect();
+            assert_eq!(table.join("\n"), replay(&capture, &at, &[]).trim_end(), "{} {at}", capture.display());
+            let times: Vec<f64> = lines(&with).iter().map(|line| line.time).collect();
+            assert!(times.is_sorted(), "{} {at}", capture.display());
+        }
+    }
 }
 
 #[test]
@@ -107,7 +122,7 @@ fn events_equal_the_kernels() {
         for at in &moments {
             let until: f64 = at.parse().unwrap();
             let kernel: Vec<Line> = recorded.iter().filter(|line| line.time < until).cloned().collect();
-            let ours = lines(&replay(&capture, at));
+            let ours = lines(&replay(&capture, at, &["--events"]));
             let [kernel, ours] =
                 [kernel, ours].map(|all| all.into_iter().partition::<Vec<_>, _>(Line::has_expired));
             for (mut kernel, mut ours, what) in

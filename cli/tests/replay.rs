@@ -88,9 +88,15 @@ fn usage_errors() {
 fn help_is_a_manual() {
     let help = conntab(&["replay", "--help"]);
     assert!(help.status.success());
-    for part in
-        ["pcapng", "--verdicts", "--at <TIME>", "Exit status", "tcp_timeout_established=432000", "checksum=0"]
-    {
+    for part in [
+        "pcapng",
+        "--verdicts",
+        "--events",
+        "--at <TIME>",
+        "Exit status",
+        "tcp_timeout_established=432000",
+        "checksum=0",
+    ] {
         assert!(stdout(&help).contains(part), "{part}");
     }
 }
@@ -335,6 +341,73 @@ fn output_is_the_same_every_time() {
     let [first, second] = [(); 2].map(|()| replay(&file, &["--verdicts", "-q"]).stdout);
     assert_eq!(first, second);
     assert_eq!(first.iter().filter(|b| **b == b'\n').count(), 6000);
+}
+
+/// What `--events` prints before the table.
+fn events(output: &Output) -> Vec<&str> {
+    assert!(output.status.success(), "{}", stderr(output));
+    stdout(output).lines().take_while(|line| !line.starts_with("ipv")).collect()
+}
+
+#[test]
+fn events_as_conntrack_prints_them() {
+    let mut packets = handshake();
+    packets.insert(0, (99, udp(CLIENT, SERVER)));
+    packets.push((150, udp(CLIENT, SERVER)));
+    let file = capture(&packets);
+    let [there, back] = ["src=192.0.2.1 dst=203.0.113.9 sport=1000", "src=203.0.113.9 dst=192.0.2.1"];
+    let tcp = |unreplied| format!("{there} dport=80 {unreplied}{back} sport=80 dport=1000");
+    let expected = [
+        format!(
+            "[99.000000]\t    [NEW] udp      17 30 {there} dport=53 [UNREPLIED] {back} sport=53 dport=1000"
+        ),
+        format!("[100.000000]\t    [NEW] tcp      6 120 SYN_SENT {}", tcp("[UNREPLIED] ")),
+        format!("[101.000000]\t [UPDATE] tcp      6 60 SYN_RECV {}", tcp("")),
+        format!("[102.000000]\t [UPDATE] tcp      6 432000 ESTABLISHED {} [ASSURED]", tcp("")),
+        // At its time, though the next packet comes later.
+        format!(
+            "[129.000000]\t[DESTROY] udp      17 {there} dport=53 packets=1 bytes=32 [UNREPLIED] {back} sport=53 \
+             dport=1000 packets=0 bytes=0"
+        ),
+        format!(
+            "[150.000000]\t    [NEW] udp      17 30 {there} dport=53 [UNREPLIED] {back} sport=53 dport=1000"
+        ),
+    ];
+    let output = replay(&file, &["--events"]);
+    assert_eq!(events(&output), expected);
+    assert_eq!(table(&replay(&file, &[])).len(), 2);
+    // Up to --at connections end, also years later.
+    for (at, ends) in [("179.999", 1), ("180", 2), ("432101.999", 2), ("432102", 3), ("4000000000", 3)] {
+        let output = replay(&file, &["--events", "--at", at]);
+        let told = events(&output);
+        assert_eq!(told.iter().filter(|line| line.contains("[DESTROY]")).count(), ends, "{at}");
+        assert_eq!(stdout(&output).lines().count() - told.len(), 3 - ends, "{at}");
+        assert!(stderr(&output).contains(&format!("{ends} expired")), "{at}: {}", stderr(&output));
+    }
+    // The events of a packet follow its verdict.
+    let output = replay(&file, &["--events", "--verdicts"]);
+    let mixed = events(&output);
+    assert_eq!(mixed.len(), 5 + 6);
+    assert!(mixed[0].starts_with("99.000000000 NEW ") && mixed[1] == expected[0], "{mixed:?}");
+    assert!(mixed[8] == expected[4] && mixed[9].starts_with("150.000000000 NEW "), "{mixed:?}");
+}
+
+#[test]
+fn events_as_json() {
+    let output = replay(&capture(&handshake()), &["--events", "-o", "json", "--at", "500000"]);
+    let lines: Vec<&str> = stdout(&output).lines().collect();
+    let told: Vec<Value> = lines[..4].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| told.iter().map(|event| event[name].to_string()).collect::<Vec<_>>();
+    assert_eq!(of("event"), ["\"NEW\"", "\"UPDATE\"", "\"UPDATE\"", "\"DESTROY\""]);
+    assert_eq!(of("time"), ["100.0", "101.0", "102.0", "432102.0"]);
+    assert_eq!(
+        of("changes"),
+        ["[\"protoinfo\"]", "[\"reply\",\"protoinfo\"]", "[\"assured\",\"protoinfo\"]", "[]"]
+    );
+    assert_eq!(told[1]["state"], "SYN_RECV");
+    assert_eq!(told[1]["original"]["packets"], Value::Null);
+    assert_eq!(told[3]["original"]["packets"], 2);
+    assert!(lines[4].starts_with("{\"connections\":["));
 }
 
 #[test]
