@@ -15,10 +15,8 @@ pub(super) enum Route {
     Broadcast,
     /// To a group the router is in.
     Group,
-    /// Nowhere, which its sender is told.
-    Unreachable,
-    /// Out of another side, where its sender's address has no meaning.
-    BeyondScope,
+    /// Nowhere, which its sender is told: the code of ICMPv6's destination unreachable.
+    Unreachable(u8),
     /// Nowhere.
     Nowhere,
 }
@@ -90,13 +88,13 @@ fn input_v6(src: Ipv6Addr, dst: Ipv6Addr, side: u8) -> Route {
     }
     // Only side 1 has a route that leads to link-local addresses.
     if dst.is_unicast_link_local() && side == 0 {
-        return Route::Unreachable;
+        return Route::Unreachable(0);
     }
     match v6(dst) {
         // What has no meaning beyond its link stays there (RFC 4291 sections 2.5.2 and 2.5.6).
         Route::Out(out) | Route::Waits(out) if out != side && src.is_unspecified() => Route::Nowhere,
         Route::Out(out) | Route::Waits(out) if out != side && src.is_unicast_link_local() => {
-            Route::BeyondScope
+            Route::Unreachable(2)
         }
         route => route,
     }

@@ -124,11 +124,14 @@ impl Router {
             Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
             Route::Local => self.deliver(&mut transit, true, &mut seen),
             Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
-            Route::Unreachable => self.undeliverable(&mut transit, 0, &mut seen),
-            Route::BeyondScope if transit.ip.hop_limit() <= 1 => {
-                self.forward(&mut transit, side, false, &mut seen)
+            // Its time is looked at before its scope.
+            Route::Unreachable(2) if transit.ip.hop_limit() <= 1 => {
+                self.forward(&mut transit, side, false, &mut seen);
             }
-            Route::BeyondScope => self.undeliverable(&mut transit, 2, &mut seen),
+            Route::Unreachable(code) => {
+                self.tell(&transit.ip, side, Fault::new(1, code), transit.verdict.as_ref(), &mut seen);
+                self.lost(&mut transit);
+            }
             Route::Nowhere => self.lost(&mut transit),
         }
         if seen.answered && options::records_route(&transit.ip) {
@@ -152,12 +155,6 @@ impl Router {
         }
         self.lost(transit);
         true
-    }
-
-    /// An IPv6 packet that is not forwarded, and why (RFC 4443 section 3.1: a code).
-    fn undeliverable(&mut self, transit: &mut Transit, code: u8, seen: &mut Seen) {
-        self.tell(&transit.ip, transit.side, Fault::new(1, code), transit.verdict.as_ref(), seen);
-        self.lost(transit);
     }
 
     /// It leads no further.

@@ -46,6 +46,7 @@ pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
         protocol::TCP | protocol::UDP | protocol::UDPLITE | PIM => Answer::Nothing,
         IGMP if v4 => Answer::Nothing,
         ipv6::next::NONE if !v4 => Answer::Nothing,
+        _ if !alone => Answer::Nothing,
         _ if v4 => Answer::Fault(Fault::new(3, 2)),
         _ => Answer::Fault(Fault { kind: 4, code: 1, rest: named_at }),
     }
