@@ -203,7 +203,7 @@ impl Router {
     /// What the router, on which nobody listens, answers.
     fn answer(&mut self, transit: &Transit, alone: bool, seen: &mut Seen) {
         let ip = &transit.ip;
-        match service::answer(ip, alone) {
+        match service::answer(ip, alone, route::own_v6(transit.side)) {
             Answer::Nothing => {}
             Answer::Reset => {
                 if let Some(reset) = answer::reset(ip, Resetting::Host) {
@@ -215,6 +215,12 @@ impl Router {
                 if let Some(reply) = answer::echo_reply(ip, src, self.id) {
                     self.id = self.id.wrapping_add(1);
                     self.send(reply, transit.side, None, seen);
+                }
+            }
+            Answer::Advertisement(addressed) => {
+                // Not by way of a route.
+                if let Some(answer) = answer::advertisement(ip, transit.side, addressed) {
+                    seen.out.push((transit.side, answer));
                 }
             }
             Answer::Fault(fault) => self.tell(ip, transit.side, fault, transit.verdict.as_ref(), seen),

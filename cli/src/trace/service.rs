@@ -1,5 +1,7 @@
 //! What a packet for the router itself meets there: nobody listens on any port.
 
+use std::net::Ipv6Addr;
+
 use conntab::tuple::{L3, protocol};
 use conntab::wire::{self, Checksum, L4};
 
@@ -12,6 +14,8 @@ pub(super) enum Answer {
     Nothing,
     Reset,
     EchoReply,
+    /// A neighbour advertisement; whether it names the link-layer address.
+    Advertisement(bool),
     Fault(Fault),
 }
 
@@ -19,8 +23,8 @@ pub(super) enum Answer {
 const IGMP: u8 = 2;
 const PIM: u8 = 103;
 
-/// `alone`: the packet was sent to the router alone.
-pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
+/// `alone`: the packet was sent to the router alone. `own`: the router's address on that side.
+pub(super) fn answer(ip: &Ip, alone: bool, own: Ipv6Addr) -> Answer {
     let Some(l4) = ip.protocol() else { return Answer::Nothing };
     let v4 = ip.l3 == L3::V4;
     let mut named_at = 6;
@@ -40,6 +44,7 @@ pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
         protocol::UDP if alone && datagram(ip) => Answer::Fault(port_unreachable),
         protocol::ICMP if v4 && !alone => Answer::Nothing,
         protocol::ICMPV6 if !alone && ip.src.is_unspecified() => Answer::Nothing,
+        protocol::ICMPV6 if !v4 && solicited(ip, own) => Answer::Advertisement(!alone),
         protocol::ICMP if v4 => echo(ip, 8),
         protocol::ICMPV6 if !v4 => echo(ip, 128),
         protocol::UDPLITE if alone && lite(ip) => Answer::Fault(port_unreachable),
@@ -67,6 +72,19 @@ fn extension(ip: &Ip, protocol: u8, at: usize) -> Judged {
 fn sound(ip: &Ip) -> bool {
     let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32);
     headers.is_ok_and(|headers| wire::checksum(&ip.bytes, &headers) != Checksum::Bad)
+}
+
+/// Whether this is a valid neighbour solicitation for an address (RFC 4861 section 7.1.1).
+fn solicited(ip: &Ip, own: Ipv6Addr) -> bool {
+    let Some((message, mut options)) = ip.payload().split_at_checked(24) else { return false };
+    while !options.is_empty() {
+        let len = options.get(1).copied().unwrap_or(0);
+        match options.split_at_checked(usize::from(len) * 8) {
+            Some((option, rest)) if !option.is_empty() => options = rest,
+            _ => return false,
+        }
+    }
+    message.starts_with(&[135, 0]) && message[8..] == own.octets() && ip.hop_limit() == 255 && sound(ip)
 }
 
 fn echo(ip: &Ip, request: u8) -> Answer {

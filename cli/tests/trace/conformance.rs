@@ -28,7 +28,7 @@ const TAIL: &str = "
 
 - a full table and early drop: the kernel's setting is global
 - races of several processors
-- what the router would do with IPv4's timestamp and CIPSO options, neighbour discovery: not played
+- what the router would do with IPv4's timestamp and CIPSO options: not played
 - labels, synproxy, flow offload
 ";
 
