@@ -153,6 +153,12 @@ def router():
                         body = icmp(src, dst, 135, 0, bytes(4), address(target) + (b"" if src == "::" else options))
                         note = "%s asks %s for %s" % (src, dst, target) + (", without its own" if not options else "")
                         s.packet(side, ipv6(src, dst, ICMPV6, body, hops=255), note)
+        unknown = "fd00:%d::77" % (side + 1)
+        for dst in (own, "ff02::1:ff00:1"):
+            for options in (b"", b"", link, b""):
+                s.packet(side, ipv6(unknown, dst, ICMPV6, icmp(unknown, dst, 135, 0, bytes(4), address(own) + options), hops=255),
+                         "%s told" % ("address" if options else "nothing"))
+            unknown = unknown[:-1] + "8"
         for note, code, hops, check, rest in (("code 1", 1, 255, None, link), ("hop limit 254", 0, 254, None, link),
                                               ("bad checksum", 0, 255, 1, link),
                                               ("an empty option", 0, 255, None, b"\1\0" + bytes(6)),

@@ -35,6 +35,11 @@ pub(super) fn own_v6(side: u8) -> Ipv6Addr {
     OWN_V6[usize::from(side & 1)]
 }
 
+/// Whether this is the neighbour on a side that all packets go by.
+pub(super) fn is_neighbour(ip: IpAddr, side: u8) -> bool {
+    ip == IpAddr::V6(Ipv6Addr::new(0xfd00, 0xff, u16::from(side) + 1, 0, 0, 0, 0, 2))
+}
+
 /// The route of a packet that came from a side.
 pub(super) fn input(src: IpAddr, dst: IpAddr, side: u8) -> Route {
     match (src, dst) {

@@ -27,6 +27,10 @@ pub(super) struct Router {
     queues: BTreeSet<Queue>,
     /// Identification of the next IPv4 packet of its own.
     id: u16,
+    /// Who has told the link-layer address that it has on a side.
+    neighbours: Vec<(u8, IpAddr)>,
+    /// What waits for others to do so.
+    waiting: Vec<((u8, IpAddr), Vec<u8>)>,
 }
 
 /// What was seen of a packet.
@@ -46,7 +50,15 @@ pub(super) struct Seen {
 
 impl Router {
     pub fn new(tracker: Tracker) -> Self {
-        Self { tracker, log_invalid: u8::MAX, rules: Vec::new(), queues: BTreeSet::new(), id: 1 }
+        Self {
+            tracker,
+            log_invalid: u8::MAX,
+            rules: Vec::new(),
+            queues: BTreeSet::new(),
+            id: 1,
+            neighbours: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// Adds rules and NAT chains to those there are. Chains that come later are asked first, as in netfilter at equal
@@ -217,13 +229,26 @@ impl Router {
                     self.send(reply, transit.side, None, seen);
                 }
             }
-            Answer::Advertisement(addressed) => {
-                // Not by way of a route.
-                if let Some(answer) = answer::advertisement(ip, transit.side, addressed) {
-                    seen.out.push((transit.side, answer));
-                }
+            Answer::Advertisement { addressed, told } => {
+                self.advertise(ip, transit.side, addressed, told, seen)
             }
             Answer::Fault(fault) => self.tell(ip, transit.side, fault, transit.verdict.as_ref(), seen),
+        }
+    }
+
+    /// Answers a neighbour's question for the link-layer address, not by way of a route. `told`: it has told its own. To one
+    /// that has not, the answer waits until it does.
+    fn advertise(&mut self, ip: &Ip, side: u8, addressed: bool, told: bool, seen: &mut Seen) {
+        let Some(answer) = answer::advertisement(ip, side, addressed) else { return };
+        let neighbour = (side, ip.src);
+        if told && !self.neighbours.contains(&neighbour) {
+            self.neighbours.push(neighbour);
+        }
+        if self.neighbours.contains(&neighbour) || route::is_neighbour(ip.src, side) {
+            let due = self.waiting.extract_if(.., |(to, _)| *to == neighbour).map(|(_, answer)| answer);
+            seen.out.extend(due.chain([answer]).map(|answer| (side, answer)));
+        } else if !addressed {
+            self.waiting.push((neighbour, answer));
         }
     }
 

@@ -14,8 +14,12 @@ pub(super) enum Answer {
     Nothing,
     Reset,
     EchoReply,
-    /// A neighbour advertisement; whether it names the link-layer address.
-    Advertisement(bool),
+    /// A neighbour advertisement. `addressed`: it names the router's link-layer address; `told`: the solicitation named
+    /// that of its sender.
+    Advertisement {
+        addressed: bool,
+        told: bool,
+    },
     Fault(Fault),
 }
 
@@ -44,7 +48,10 @@ pub(super) fn answer(ip: &Ip, alone: bool, own: Ipv6Addr) -> Answer {
         protocol::UDP if alone && datagram(ip) => Answer::Fault(port_unreachable),
         protocol::ICMP if v4 && !alone => Answer::Nothing,
         protocol::ICMPV6 if !alone && ip.src.is_unspecified() => Answer::Nothing,
-        protocol::ICMPV6 if !v4 && solicited(ip, own) => Answer::Advertisement(!alone),
+        protocol::ICMPV6 if !v4 && ip.payload().first() == Some(&135) => match solicited(ip, own) {
+            Some(told) => Answer::Advertisement { addressed: !alone, told },
+            None => Answer::Nothing,
+        },
         protocol::ICMP if v4 => echo(ip, 8),
         protocol::ICMPV6 if !v4 => echo(ip, 128),
         protocol::UDPLITE if alone && lite(ip) => Answer::Fault(port_unreachable),
@@ -74,17 +81,21 @@ fn sound(ip: &Ip) -> bool {
     headers.is_ok_and(|headers| wire::checksum(&ip.bytes, &headers) != Checksum::Bad)
 }
 
-/// Whether this is a valid neighbour solicitation for an address (RFC 4861 section 7.1.1).
-fn solicited(ip: &Ip, own: Ipv6Addr) -> bool {
-    let Some((message, mut options)) = ip.payload().split_at_checked(24) else { return false };
+/// Of a valid neighbour solicitation for an address (RFC 4861 section 7.1.1): whether it names the link-layer address of
+/// its sender.
+fn solicited(ip: &Ip, own: Ipv6Addr) -> Option<bool> {
+    const SOURCE: u8 = 1;
+    let (message, mut options) = ip.payload().split_at_checked(24)?;
+    let mut told = false;
     while !options.is_empty() {
-        let len = options.get(1).copied().unwrap_or(0);
-        match options.split_at_checked(usize::from(len) * 8) {
-            Some((option, rest)) if !option.is_empty() => options = rest,
-            _ => return false,
-        }
+        let len = usize::from(*options.get(1)?) * 8;
+        let (option, rest) = options.split_at_checked(len).filter(|_| len != 0)?;
+        told |= option.first() == Some(&SOURCE);
+        options = rest;
     }
-    message.starts_with(&[135, 0]) && message[8..] == own.octets() && ip.hop_limit() == 255 && sound(ip)
+    let valid =
+        message.starts_with(&[135, 0]) && message[8..] == own.octets() && ip.hop_limit() == 255 && sound(ip);
+    valid.then_some(told)
 }
 
 fn echo(ip: &Ip, request: u8) -> Answer {
