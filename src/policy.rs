@@ -2,6 +2,7 @@
 //! nft's `ct timeout`).
 
 use std::fmt;
+use std::sync::PoisonError;
 
 use crate::config::ConfigError;
 use crate::conn::{Word, status};
@@ -9,39 +10,52 @@ use crate::control::Table;
 use crate::memory::{Array, NoMemory, Options};
 use crate::packet::Verdict;
 use crate::proto::gre;
-use crate::sync::{AtomicU32, Ordering::Relaxed};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, Mutex, mutated, order};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, protocol};
 use crate::worker::Worker;
 
 /// The policies of a table: for each number all tunables, and whether it was ever set.
-pub(crate) struct Policies(Array<AtomicU32>);
+///
+/// Who reads while a policy changes may meet the timeouts of both, and reads again with its next burst: the tunables' version
+/// is raised when all are there.
+pub(crate) struct Policies {
+    values: Array<AtomicU32>,
+    /// Of those that set a policy at the same time one is the last, as a whole. No packet waits for it.
+    setting: Mutex<()>,
+}
 
 const COLUMNS: usize = Tunables::NAMES.len() + 1;
 
 impl Policies {
     pub fn new(policies: u32, options: Options) -> Result<Self, NoMemory> {
-        Array::new(policies as usize * COLUMNS, options).map(Self)
+        Ok(Self { values: Array::new(policies as usize * COLUMNS, options)?, setting: Mutex::new(()) })
     }
 
     pub fn bytes(policies: u32, options: Options) -> u64 {
         Array::<AtomicU32>::bytes(policies as usize * COLUMNS, options)
     }
 
-    fn set(&self, number: u8, timeouts: &Tunables) {
+    pub fn set(&self, number: u8, timeouts: &Tunables) {
         let Some(first) = usize::from(number).checked_sub(1).map(|at| at * COLUMNS) else { return };
         let mut copy = *timeouts;
-        for (place, value) in self.0[first..].iter().take(COLUMNS - 1).enumerate() {
+        let setting = (!mutated("policy-set-unlocked"))
+            .then(|| self.setting.lock().unwrap_or_else(PoisonError::into_inner));
+        for (place, value) in self.values[first..].iter().take(COLUMNS - 1).enumerate() {
             value.store(*copy.slot(place), Relaxed);
         }
-        self.0[first + COLUMNS - 1].store(1, Relaxed);
+        // Release: who sees that it was set sees timeouts.
+        self.values[first + COLUMNS - 1].store(1, order("policy-set-relaxed", Release));
+        drop(setting);
     }
 
     /// What holds for the connections of each policy: its timeouts, and the switches of `live`.
     pub fn read(&self, live: &Tunables, into: &mut [Option<Tunables>]) {
-        for (row, policy) in self.0.chunks(COLUMNS).zip(into) {
+        for (row, policy) in self.values.chunks(COLUMNS).zip(into) {
             *policy = None;
-            if row[COLUMNS - 1].load(Relaxed) != 0 {
+            // Acquire: pairs with `set`.
+            if row[COLUMNS - 1].load(Acquire) != 0 {
                 let mut tunables = *live;
                 for (place, name) in Tunables::NAMES.iter().enumerate() {
                     if name.contains("_timeout") {
