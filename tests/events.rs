@@ -249,6 +249,36 @@ fn lives_are_told_in_the_clocks_whole_seconds() {
     assert_eq!(told, [(31_900, Some(30)), (44_100, Some(3))]);
 }
 
+#[test]
+fn what_is_ended_by_a_worker_that_was_told_no_time() {
+    let (table, mut worker) = make(64);
+    // Ticks beyond half their range: the time 0 would make this look long expired.
+    let now = 3_000_000_000;
+    let conn = play(&mut worker, now, &udp(common::CLIENT, common::SERVER, 1, 2), true).conn;
+    let mut other = table.worker().expect("another");
+    worker.track(now + 10_000, &[], &mut []);
+    assert!(other.delete(conn));
+    let events = all(&table);
+    let end = events.iter().find(|e| e.kind == EventKind::Destroy).expect("its end");
+    assert_eq!((end.at, end.connection.timeout_ms), (now + 10_000, 20_000));
+    assert_eq!(end.connection.delta_time, Some(10));
+}
+
+#[test]
+fn what_ends_within_the_burst_that_opened_it_has_begun_before() {
+    let (table, mut worker) = make(64);
+    table.set("udp_timeout", 0).expect("a tunable");
+    // The second, NEW of its own, meets the first at confirm: its time is up already.
+    let burst = [udp(common::CLIENT, common::SERVER, 1, 2), udp(common::SERVER, common::CLIENT, 2, 1)];
+    let packets =
+        [0, 1].map(|i| Packet::new(&burst[i]).with_flags(conntab::packet::packet_flag::CHECKSUM_OK));
+    let mut verdicts = [Verdict::default(); 2];
+    worker.track(0, &packets, &mut verdicts);
+    worker.confirm(0, &mut verdicts, 0b11);
+    let told: Vec<_> = all(&table).iter().map(|e| (e.kind, e.connection.original.sport)).collect();
+    assert_eq!(told, [(EventKind::New, 1), (EventKind::Destroy, 1), (EventKind::New, 2)]);
+}
+
 /// Lines that a kernel's `conntrack -E` printed (6.18, conntrack 1.4.7), and the connections of `/proc` they tell of.
 #[test]
 fn lines_of_conntrack() {
