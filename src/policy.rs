@@ -28,6 +28,28 @@ pub(crate) struct Policies {
 
 const COLUMNS: usize = Tunables::NAMES.len() + 1;
 
+/// Which tunables are timeouts. (Beforehand: workers read all policies in the burst after a change.)
+const TIMEOUTS: [bool; Tunables::NAMES.len()] = {
+    let mut timeouts = [false; Tunables::NAMES.len()];
+    let mut place = 0;
+    while place < timeouts.len() {
+        timeouts[place] = names_a_timeout(Tunables::NAMES[place].as_bytes());
+        place += 1;
+    }
+    timeouts
+};
+
+/// Whether `_timeout` is in a name.
+const fn names_a_timeout(mut name: &[u8]) -> bool {
+    loop {
+        match name {
+            [b'_', b't', b'i', b'm', b'e', b'o', b'u', b't', ..] => return true,
+            [_, rest @ ..] => name = rest,
+            [] => return false,
+        }
+    }
+}
+
 impl Policies {
     pub fn new(policies: u32, options: Options) -> Result<Self, NoMemory> {
         Ok(Self { values: Array::new(policies as usize * COLUMNS, options)?, setting: Mutex::new(()) })
@@ -57,9 +79,9 @@ impl Policies {
             // Acquire: pairs with `set`.
             if row[COLUMNS - 1].load(Acquire) != 0 {
                 let mut tunables = *live;
-                for (place, name) in Tunables::NAMES.iter().enumerate() {
-                    if name.contains("_timeout") {
-                        *tunables.slot(place) = row[place].load(Relaxed);
+                for (slot, (value, timeout)) in tunables.all().into_iter().zip(row.iter().zip(TIMEOUTS)) {
+                    if timeout {
+                        *slot = value.load(Relaxed);
                     }
                 }
                 *policy = Some(tunables);
@@ -147,5 +169,30 @@ impl Worker {
             conn.set_private_word(word.pack());
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(conntab_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_policy_replaces() {
+        let kept = Tunables::NAMES.iter().zip(TIMEOUTS).filter(|(_, timeout)| !timeout);
+        let kept: Vec<_> = kept.map(|(name, _)| *name).collect();
+        assert_eq!(
+            kept,
+            [
+                "tcp_max_retrans",
+                "tcp_loose",
+                "tcp_be_liberal",
+                "tcp_ignore_invalid_rst",
+                "checksum",
+                "acct",
+                "timestamp",
+                "events",
+                "nat_hooks"
+            ]
+        );
     }
 }
