@@ -67,6 +67,8 @@ forget-on-the-way: hint_given_on_the_way_in_is_not_forgotten
 begin-relaxed: hint_of_the_next_life_is_not_forgotten
 limit-plus-one: max_is_never_exceeded
 tuning-relaxed: a_new_version_comes_with_its_values
+policy-set-relaxed: a_policy_that_is_there_is_whole
+policy-set-unlocked: of_two_that_set_a_policy_one_is_the_last
 ring-publish-relaxed: a_record_is_taken_whole_and_once two_producers_share_a_queue
 ring-take-relaxed: a_record_is_taken_whole_and_once
 changes-relaxed: who_tells_of_a_change_sees_it_made

@@ -18,7 +18,7 @@
  *
  * Rules that hold throughout:
  *  - Threads. A table may be used by any thread at any time. A worker belongs to one thread at a time (it may move).
- *    No call ever waits for another thread.
+ *    No packet ever waits for another thread.
  *  - Time. `now` is the host's: milliseconds of any monotonic clock, the same for all workers of a table.
  *  - Errors are negative numbers, CONNTAB_E*; conntab_strerror names them. NULL for what must not be NULL is
  *    CONNTAB_EINVAL, never a crash. _free(NULL) is fine.
@@ -676,7 +676,7 @@ int conntab_table_get(const struct conntab_table *table, const char *name, uint3
  * that moment. conntab_set_timeout_policy attaches it.
  *
  * Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or policy or seconds out of range.
- * Any thread, one at a time for one table; never blocks.
+ * Any thread, one at a time for one table (another would wait for it); not for the packet path.
  */
 int conntab_table_policy(const struct conntab_table *table,
                          uint8_t policy,

@@ -52,11 +52,11 @@ impl Worker {
         self.at(now);
         self.local.enter();
         let mut fates = [Fate::Untouched; MAX_BURST];
-        let inserted = self.insert(now, kept, &mut fates);
+        let mut told = 0u64;
+        let inserted = self.insert(now, kept, &mut fates, &mut told);
         for slot in bits(named & !kept) {
             fates[slot] = Fate::Released;
         }
-        let mut told = 0u64;
         for (i, verdict) in verdicts.iter_mut().enumerate() {
             let slot = self.pending_slot(verdict);
             if let Some(slot) = slot {
@@ -66,7 +66,7 @@ impl Worker {
                 match slot {
                     Some(slot) if matches!(fates[slot], Fate::Inserted) && told >> slot & 1 == 0 => {
                         told |= 1 << slot;
-                        self.tell_new(verdict.conn.index());
+                        self.shared.tell_new(self.seat(), verdict.conn.index(), now);
                     }
                     _ => self.tell_changed(verdict.conn),
                 }
@@ -83,8 +83,8 @@ impl Worker {
         inserted
     }
 
-    /// Puts the connections of these slots into the table, in one burst.
-    fn insert(&mut self, now: u64, slots: u64, fates: &mut [Fate; MAX_BURST]) -> u32 {
+    /// Puts the connections of these slots into the table, in one burst. `told`: those that were told of as NEW.
+    fn insert(&mut self, now: u64, slots: u64, fates: &mut [Fate; MAX_BURST], told: &mut u64) -> u32 {
         let tick = now as u32;
         let mut indices = [0; MAX_BURST];
         let mut count = 0;
@@ -109,18 +109,20 @@ impl Worker {
         let mut results = [Insert::Inserted; MAX_BURST];
         let mut expired = 0;
         let (shared, seat, tells) = (&*self.shared, self.seat(), self.tells());
-        shared.table.insert_burst(
-            &mut self.local,
-            &indices[..count],
-            tick,
-            &mut results[..count],
-            &mut |index, _| {
-                expired += 1;
-                if tells {
-                    shared.tell(seat, EventKind::Destroy, change::DESTROY, index, now);
+        let indices = &indices[..count];
+        shared.table.insert_burst(&mut self.local, indices, tick, &mut results[..count], &mut |index, _| {
+            expired += 1;
+            if tells {
+                // With a timeout of 0 it may be of this very burst: then it has begun before it ended.
+                if let Some(slot) =
+                    indices.iter().position(|i| *i == index).and_then(|at| bits(slots).nth(at))
+                {
+                    *told |= 1 << slot;
+                    shared.tell_new(seat, index, now);
                 }
-            },
-        );
+                shared.tell(seat, EventKind::Destroy, change::DESTROY, index, now);
+            }
+        });
         for _ in 0..expired {
             self.count(Stat::Expired);
             self.permits.regain(&self.shared.limit);

@@ -9,6 +9,7 @@ use crate::conn::Conn;
 use crate::event::change;
 use crate::limit::{Limit, Permits};
 use crate::memory::Options;
+use crate::policy::Policies;
 use crate::reap::Sweep;
 use crate::ring::Rings;
 use crate::shared::Tuning;
@@ -155,6 +156,43 @@ fn a_new_version_comes_with_its_values() {
             assert_eq!(tuning.value("udp_timeout"), 99);
         }
         thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_policy_that_is_there_is_whole() {
+    model(|| {
+        let policies = Arc::new(Policies::new(1, Options::default()).unwrap());
+        let other = policies.clone();
+        let thread = thread::spawn(move || {
+            other.set(1, &Tunables { udp_timeout: 99, ..Tunables::default() });
+        });
+        let mut read = [None];
+        policies.read(&Tunables::default(), &mut read);
+        if let [Some(policy)] = read {
+            assert_eq!((policy.udp_timeout, policy.icmp_timeout), (99, 30));
+        }
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn of_two_that_set_a_policy_one_is_the_last() {
+    model(|| {
+        let policies = Arc::new(Policies::new(1, Options::default()).unwrap());
+        let set = |policies: &Policies, seconds| {
+            let timeouts =
+                Tunables { tcp_timeout_syn_sent: seconds, generic_timeout: seconds, ..Tunables::default() };
+            policies.set(1, &timeouts);
+        };
+        let other = policies.clone();
+        let thread = thread::spawn(move || set(&other, 1));
+        set(&policies, 2);
+        thread.join().unwrap();
+        let mut read = [None];
+        policies.read(&Tunables::default(), &mut read);
+        let policy = read[0].expect("set");
+        assert_eq!(policy.tcp_timeout_syn_sent, policy.generic_timeout, "half of one, half of the other");
     });
 }
 

@@ -68,6 +68,15 @@ impl Shared {
             self.blocks[ring].add_shared(Stat::EventsLost, 1);
         }
     }
+
+    /// Connection `index` has entered the table.
+    pub fn tell_new(&self, ring: usize, index: u32, now: u64) {
+        let conn = self.table.entry(index);
+        // A protocol with states has left NONE.
+        let state = if Word::unpack(conn.word_acquire()).state != 0 { change::PROTOINFO } else { 0 };
+        let changes = change::NEW | state | conn.take_changes();
+        self.tell(ring, EventKind::New, changes, index, now);
+    }
 }
 
 fn words_of(key: &Key) -> [u64; 5] {
@@ -144,21 +153,14 @@ impl Worker {
             self.shared.tell(self.seat(), EventKind::Update, changes, conn.index(), self.now);
         }
     }
-
-    /// Connection `index` has entered the table.
-    pub(crate) fn tell_new(&self, index: u32) {
-        let conn = self.shared.table.entry(index);
-        // A protocol with states has left NONE.
-        let state = if Word::unpack(conn.word_acquire()).state != 0 { change::PROTOINFO } else { 0 };
-        let changes = change::NEW | state | conn.take_changes();
-        self.shared.tell(self.seat(), EventKind::New, changes, index, self.now);
-    }
 }
 
 impl Table {
-    /// Takes the events that are waiting, queue by queue; within a queue, hence of what one worker did, in order. (To
-    /// bring those of several workers in order, sort by [`Event::at`].) There are none unless [`crate::Config::events`]
-    /// reserved queues. Any thread may call this at any time; several share the events among them.
+    /// Takes the events that are waiting, queue by queue; within a queue, hence of what one worker did, in order. Between
+    /// queues there is no order but that of [`Event::at`], which says no more than the workers' clocks do: a connection
+    /// that one worker opened and another ended at the same time may seem to have ended first, and a change that one
+    /// tells of just as another ends it comes after its end. (A handle has one NEW and one DESTROY: what else is told of it
+    /// after that is late.) There are none unless [`crate::Config::events`] reserved queues. Any thread may call this at any time; several share the events among them.
     pub fn events(&self) -> Events {
         let shared = Arc::clone(self.shared());
         let left = shared.events.as_ref().map_or(0, |queues| queues.len());

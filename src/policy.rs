@@ -2,6 +2,7 @@
 //! nft's `ct timeout`).
 
 use std::fmt;
+use std::sync::PoisonError;
 
 use crate::config::ConfigError;
 use crate::conn::{Word, status};
@@ -9,53 +10,88 @@ use crate::control::Table;
 use crate::memory::{Array, NoMemory, Options};
 use crate::packet::Verdict;
 use crate::proto::gre;
-use crate::sync::{AtomicU32, Ordering::Relaxed};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, Mutex, mutated, order};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, protocol};
 use crate::worker::Worker;
 
 /// The policies of a table: for each number all tunables, and whether it was ever set.
-pub(crate) struct Policies(Array<AtomicU32>);
+///
+/// Who reads while a policy changes may meet the timeouts of both, and reads again with its next burst: the tunables' version
+/// is raised when all are there.
+pub(crate) struct Policies {
+    values: Array<AtomicU32>,
+    /// Of those that set a policy at the same time one is the last, as a whole. No packet waits for it.
+    setting: Mutex<()>,
+}
 
 const COLUMNS: usize = Tunables::NAMES.len() + 1;
 
+/// Which tunables are timeouts. (Beforehand: workers read all policies in the burst after a change.)
+const TIMEOUTS: [bool; Tunables::NAMES.len()] = {
+    let mut timeouts = [false; Tunables::NAMES.len()];
+    let mut place = 0;
+    while place < timeouts.len() {
+        timeouts[place] = names_a_timeout(Tunables::NAMES[place].as_bytes());
+        place += 1;
+    }
+    timeouts
+};
+
+/// Whether `_timeout` is in a name.
+const fn names_a_timeout(mut name: &[u8]) -> bool {
+    loop {
+        match name {
+            [b'_', b't', b'i', b'm', b'e', b'o', b'u', b't', ..] => return true,
+            [_, rest @ ..] => name = rest,
+            [] => return false,
+        }
+    }
+}
+
 impl Policies {
     pub fn new(policies: u32, options: Options<'_>) -> Result<Self, NoMemory> {
-        Array::new(policies as usize * COLUMNS, options).map(Self)
+        Ok(Self { values: Array::new(policies as usize * COLUMNS, options)?, setting: Mutex::new(()) })
     }
 
     pub fn bytes(policies: u32, options: Options<'_>) -> u64 {
         Array::<AtomicU32>::bytes(policies as usize * COLUMNS, options)
     }
 
-    fn set(&self, number: u8, timeouts: &Tunables) {
+    pub fn set(&self, number: u8, timeouts: &Tunables) {
         let Some(first) = usize::from(number).checked_sub(1).map(|at| at * COLUMNS) else { return };
         let mut copy = *timeouts;
-        for (place, value) in self.0[first..].iter().take(COLUMNS - 1).enumerate() {
+        let setting = (!mutated("policy-set-unlocked"))
+            .then(|| self.setting.lock().unwrap_or_else(PoisonError::into_inner));
+        for (place, value) in self.values[first..].iter().take(COLUMNS - 1).enumerate() {
             value.store(*copy.slot(place), Relaxed);
         }
-        self.0[first + COLUMNS - 1].store(1, Relaxed);
+        // Release: who sees that it was set sees timeouts.
+        self.values[first + COLUMNS - 1].store(1, order("policy-set-relaxed", Release));
+        drop(setting);
     }
 
     /// A policy as it was set.
     fn get(&self, number: u8) -> Option<Tunables> {
-        let row = self.0.chunks(COLUMNS).nth(usize::from(number).checked_sub(1)?)?;
+        let row = self.values.chunks(COLUMNS).nth(usize::from(number).checked_sub(1)?)?;
         let mut tunables = Tunables::default();
         for (place, value) in row[..COLUMNS - 1].iter().enumerate() {
             *tunables.slot(place) = value.load(Relaxed);
         }
-        (row[COLUMNS - 1].load(Relaxed) != 0).then_some(tunables)
+        (row[COLUMNS - 1].load(Acquire) != 0).then_some(tunables)
     }
 
     /// What holds for the connections of each policy: its timeouts, and the switches of `live`.
     pub fn read(&self, live: &Tunables, into: &mut [Option<Tunables>]) {
-        for (row, policy) in self.0.chunks(COLUMNS).zip(into) {
+        for (row, policy) in self.values.chunks(COLUMNS).zip(into) {
             *policy = None;
-            if row[COLUMNS - 1].load(Relaxed) != 0 {
+            // Acquire: pairs with `set`.
+            if row[COLUMNS - 1].load(Acquire) != 0 {
                 let mut tunables = *live;
-                for (place, name) in Tunables::NAMES.iter().enumerate() {
-                    if name.contains("_timeout") {
-                        *tunables.slot(place) = row[place].load(Relaxed);
+                for (slot, (value, timeout)) in tunables.all().into_iter().zip(row.iter().zip(TIMEOUTS)) {
+                    if timeout {
+                        *slot = value.load(Relaxed);
                     }
                 }
                 *policy = Some(tunables);
@@ -150,5 +186,30 @@ impl Worker {
             conn.set_private_word(word.pack());
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(conntab_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_policy_replaces() {
+        let kept = Tunables::NAMES.iter().zip(TIMEOUTS).filter(|(_, timeout)| !timeout);
+        let kept: Vec<_> = kept.map(|(name, _)| *name).collect();
+        assert_eq!(
+            kept,
+            [
+                "tcp_max_retrans",
+                "tcp_loose",
+                "tcp_be_liberal",
+                "tcp_ignore_invalid_rst",
+                "checksum",
+                "acct",
+                "timestamp",
+                "events",
+                "nat_hooks"
+            ]
+        );
     }
 }

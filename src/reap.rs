@@ -217,7 +217,7 @@ impl Worker {
     /// of its own, and wants no sweep to find out. `false`: it has time left, or is not in the table (any more).
     pub fn end_expired(&mut self, now: u64, conn: Handle) -> bool {
         let idle = !self.local.is_entered();
-        self.now = now;
+        self.at(now);
         self.local.enter();
         self.take_over_tunables();
         let entry = self.shared.table.get(&self.local, conn.index(), conn.generation());

@@ -130,8 +130,8 @@ impl Tuning {
 
     pub fn read(&self) -> Tunables {
         let mut tunables = Tunables::default();
-        for (place, value) in self.values.iter().enumerate() {
-            *tunables.slot(place) = value.load(Ordering::Relaxed);
+        for (slot, value) in tunables.all().into_iter().zip(self.values.iter()) {
+            *slot = value.load(Ordering::Relaxed);
         }
         tunables
     }

@@ -4,11 +4,14 @@
 //! `ci/loom.sh` run the very code that ships.
 
 #[cfg(conntab_loom)]
-pub(crate) use loom::sync::atomic::fence;
+pub(crate) use loom::sync::{Mutex, atomic::fence};
 #[cfg(conntab_loom)]
 pub(crate) use modelled::{AtomicU32, AtomicU64};
 #[cfg(not(conntab_loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub(crate) use std::sync::{
+    Mutex,
+    atomic::{AtomicU32, AtomicU64, fence},
+};
 
 pub(crate) use std::sync::atomic::Ordering;
 

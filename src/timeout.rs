@@ -20,10 +20,17 @@ macro_rules! tunables {
             /// The greatest value each name takes, in the same order. The least is 0.
             pub const LIMITS: &'static [u32] = &[$($max),+];
 
+            /// All values, in the order of `NAMES`.
+            #[inline]
+            pub(crate) fn all(&mut self) -> [&mut u32; Self::NAMES.len()] {
+                [$(&mut self.$name),+]
+            }
+
             /// The value of the tunable at this place of `NAMES`.
             pub(crate) fn slot(&mut self, place: usize) -> &mut u32 {
-                let all = [$(&mut self.$name),+];
-                let Some(slot) = all.into_iter().nth(place) else { unreachable!("place is below NAMES.len()") };
+                let Some(slot) = self.all().into_iter().nth(place) else {
+                    unreachable!("place is below NAMES.len()")
+                };
                 slot
             }
         }

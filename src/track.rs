@@ -514,7 +514,7 @@ fn new_time(before: Word, timeout: Timeout, private: bool, tick: u32, lag: u32) 
         }
         Timeout::Shorten { to, above } => {
             let (left, to) = (before.left(tick), to * 1000);
-            let shorten = !private && left >= (above * 1000) as i32 && left > to as i32;
+            let shorten = !private && left >= (above * 1000) as i32 && left > (to + lag) as i32;
             if shorten { tick.wrapping_add(to) } else { before.time }
         }
     }

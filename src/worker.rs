@@ -39,7 +39,7 @@ pub struct Worker {
     pub(crate) tuning: u32,
     /// What holds for the connections of each timeout policy.
     pub(crate) policies: Box<[Option<Tunables>]>,
-    /// The time it was told last.
+    /// The time of what it does: what it was told last, or learned from others.
     pub(crate) now: u64,
     /// By how much its clock was seen behind another worker's, at most.
     pub(crate) lag: u32,
@@ -325,6 +325,8 @@ impl Worker {
     /// Ends a connection. `false`: there is none of that handle (any more), or it is not confirmed yet.
     pub fn delete(&mut self, conn: Handle) -> bool {
         let idle = !self.local.is_entered();
+        // It is told no time, perhaps never was.
+        self.now = self.shared.clock.latest();
         self.local.enter();
         let deleted = self.shared.table.delete(&mut self.local, conn.index(), conn.generation());
         if deleted {

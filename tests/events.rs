@@ -233,6 +233,70 @@ fn what_two_workers_did_is_all_there() {
     assert_eq!([EventKind::New, EventKind::Update, EventKind::Destroy].map(count), [800; 3]);
 }
 
+/// Two workers meet in the same few connections, and everybody ends them: refused, expired, deleted, flushed.
+#[test]
+fn each_begins_once_and_ends_once_whoever_is_at_it() {
+    let (table, first) = make(1 << 15);
+    let second = table.worker().expect("a second");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (table, done) = (&table, &done);
+        let workers = [first, second].into_iter().zip(1u64..).map(|(mut worker, n)| {
+            scope.spawn(move || {
+                let mut random = n * 0x9e37_79b9;
+                for round in 0..8000 {
+                    random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(n);
+                    let (port, what) = ((random >> 60) as u16, random >> 40 & 15);
+                    let (c, now) = ((common::CLIENT, 1000 + port), 1000 + round / 4);
+                    let bytes = match what {
+                        0..4 => udp(common::CLIENT, common::SERVER, port, 2),
+                        4..8 => udp(common::SERVER, common::CLIENT, 2, port),
+                        8..11 => tcp(c, S, common::SYN, 100, 0, 0),
+                        11..13 => tcp(S, c, common::SYN_ACK, 500, 101, 0),
+                        _ => tcp(S, c, common::RST_ACK, 0, 101, 0),
+                    };
+                    let conn = play(&mut worker, now, &bytes, what != 7).conn;
+                    match random >> 32 & 63 {
+                        0..8 => drop(worker.set_mark(conn, random as u32 & 3)),
+                        8 => drop(worker.delete(conn)),
+                        9 => drop(table.delete(conn)),
+                        10 => drop(worker.reap(now, 2048)),
+                        11 => drop(worker.set_closing(now, conn)),
+                        12 => drop(table.set("udp_timeout", random as u32 & 1)),
+                        _ => {}
+                    }
+                }
+                worker.idle();
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        scope.spawn(move || {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                table.flush();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().expect("a worker"));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    table.flush();
+    assert_eq!(table.stats().events_lost, 0);
+    let mut told = std::collections::HashMap::<Handle, Vec<Event>>::new();
+    for event in all(&table) {
+        told.entry(event.connection.handle).or_default().push(event);
+    }
+    assert_eq!(told.len() as u64, table.stats().insert);
+    for events in told.values() {
+        let count = |kind| events.iter().filter(|e| e.kind == kind).count();
+        assert_eq!([EventKind::New, EventKind::Destroy].map(count), [1, 1], "{events:?}");
+        for once in [change::REPLY, change::ASSURED] {
+            assert!(events.iter().filter(|e| e.changes & once != 0).count() <= 1, "{events:?}");
+        }
+        let same = |e: &Event| (e.connection.original, e.connection.reply);
+        assert!(events.iter().all(|e| same(e) == same(&events[0])), "{events:?}");
+    }
+}
+
 #[test]
 fn lives_are_told_in_the_clocks_whole_seconds() {
     let (table, mut worker) = make(64);
@@ -247,6 +311,36 @@ fn lives_are_told_in_the_clocks_whole_seconds() {
     let ends: Vec<_> = all(&table).into_iter().filter(|e| e.kind == EventKind::Destroy).collect();
     let told: Vec<_> = ends.iter().map(|e| (e.at, e.connection.delta_time)).collect();
     assert_eq!(told, [(31_900, Some(30)), (44_100, Some(3))]);
+}
+
+#[test]
+fn what_is_ended_by_a_worker_that_was_told_no_time() {
+    let (table, mut worker) = make(64);
+    // Ticks beyond half their range: the time 0 would make this look long expired.
+    let now = 3_000_000_000;
+    let conn = play(&mut worker, now, &udp(common::CLIENT, common::SERVER, 1, 2), true).conn;
+    let mut other = table.worker().expect("another");
+    worker.track(now + 10_000, &[], &mut []);
+    assert!(other.delete(conn));
+    let events = all(&table);
+    let end = events.iter().find(|e| e.kind == EventKind::Destroy).expect("its end");
+    assert_eq!((end.at, end.connection.timeout_ms), (now + 10_000, 20_000));
+    assert_eq!(end.connection.delta_time, Some(10));
+}
+
+#[test]
+fn what_ends_within_the_burst_that_opened_it_has_begun_before() {
+    let (table, mut worker) = make(64);
+    table.set("udp_timeout", 0).expect("a tunable");
+    // The second, NEW of its own, meets the first at confirm: its time is up already.
+    let burst = [udp(common::CLIENT, common::SERVER, 1, 2), udp(common::SERVER, common::CLIENT, 2, 1)];
+    let packets =
+        [0, 1].map(|i| Packet::new(&burst[i]).with_flags(conntab::packet::packet_flag::CHECKSUM_OK));
+    let mut verdicts = [Verdict::default(); 2];
+    worker.track(0, &packets, &mut verdicts);
+    worker.confirm(0, &mut verdicts, 0b11);
+    let told: Vec<_> = all(&table).iter().map(|e| (e.kind, e.connection.original.sport)).collect();
+    assert_eq!(told, [(EventKind::New, 1), (EventKind::Destroy, 1), (EventKind::New, 2)]);
 }
 
 /// Lines that a kernel's `conntrack -E` printed (6.18, conntrack 1.4.7), and the connections of `/proc` they tell of.

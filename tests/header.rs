@@ -37,7 +37,7 @@ const PREFACE: &str = r#"/* SPDX-License-Identifier: MIT OR Apache-2.0 */
  *
  * Rules that hold throughout:
  *  - Threads. A table may be used by any thread at any time. A worker belongs to one thread at a time (it may move).
- *    No call ever waits for another thread.
+ *    No packet ever waits for another thread.
  *  - Time. `now` is the host's: milliseconds of any monotonic clock, the same for all workers of a table.
  *  - Errors are negative numbers, CONNTAB_E*; conntab_strerror names them. NULL for what must not be NULL is
  *    CONNTAB_EINVAL, never a crash. _free(NULL) is fine.

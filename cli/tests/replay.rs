@@ -424,3 +424,17 @@ fn a_full_table_drops_or_evicts() {
     assert_eq!(n("created"), n("connections") + n("expired") + n("ended") + n("evicted"));
     assert_eq!(n("created") + summary["verdicts"]["drop"].as_u64().unwrap(), 1000);
 }
+
+/// Enough for a sweep to come by when they end, and more than the queue holds.
+#[test]
+fn all_that_end_at_one_moment_are_told_of() {
+    let flow = |port: u16| udp((CLIENT.0, 1000 + port), SERVER);
+    let mut packets = vec![(100, flow(0))];
+    packets.extend((1..=300).map(|port| (140, flow(port))));
+    packets.push((300, flow(999)));
+    let output = replay(&capture(&packets), &["--events"]);
+    let count = |kind| stdout(&output).lines().filter(|line| line.contains(kind)).count();
+    assert_eq!((count("[NEW]"), count("[DESTROY]")), (302, 301));
+    let late = stdout(&output).lines().filter(|l| l.contains("[DESTROY]") && !l.contains("sport=1000 "));
+    assert!(late.clone().all(|line| line.starts_with("[170.000000]")), "{:?}", late.last());
+}

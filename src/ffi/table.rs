@@ -93,7 +93,7 @@ pub extern "C" fn conntab_table_get(
 /// that moment. conntab_set_timeout_policy attaches it.
 ///
 /// Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or policy or seconds out of range.
-/// Any thread, one at a time for one table; never blocks.
+/// Any thread, one at a time for one table (another would wait for it); not for the packet path.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_policy(
     table: *const conntab_table,

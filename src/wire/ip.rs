@@ -126,10 +126,10 @@ pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason>
     let chain = if is_extension(ip.next) {
         skip_extensions(ip_data, total, ip.next, false)?
     } else {
-        Chain { protocol: ip.next, offset: 40, piece: false, atomic: false }
+        Chain::begin(ip.next)
     };
     // Reassembly takes the fragment header away, so that an atomic fragment counts without it.
-    let uncounted = if chain.atomic { 8 } else { 0 };
+    let uncounted = if chain.atomic.is_some() { 8 } else { 0 };
     let net = Network {
         l3: L3::V6,
         protocol: chain.protocol,
@@ -154,8 +154,19 @@ pub(super) struct Chain {
     pub offset: usize,
     /// The chain ended at a fragment header: this is a piece of a packet.
     pub piece: bool,
-    /// The first fragment header was that of an atomic fragment.
-    pub atomic: bool,
+    /// Where the byte stands that says `protocol`.
+    pub named_at: usize,
+    /// The first fragment header was that of an atomic fragment, and reassembly takes it away: where it was named, and
+    /// where it stands.
+    pub atomic: Option<(usize, usize)>,
+}
+
+impl Chain {
+    /// Right behind the 40 bytes.
+    #[inline(always)]
+    fn begin(protocol: u8) -> Self {
+        Self { protocol, offset: 40, piece: false, named_at: 6, atomic: None }
+    }
 }
 
 #[inline(always)]
@@ -173,12 +184,23 @@ pub(super) fn is_extension(next: u8) -> bool {
 /// other (and the first too in a packet that is `quoted` by an ICMP error) is skipped at offset 0, as in netfilter, and an
 /// error elsewhere.
 pub(super) fn skip_extensions(ip: &[u8], total: usize, first: u8, quoted: bool) -> Result<Chain, Reason> {
-    let chain = Chain { protocol: first, offset: 40, piece: false, atomic: false };
-    walk(ip, total, chain, quoted)
+    let mut chain = Chain::begin(first);
+    walk(ip, total, &mut chain, quoted)?;
+    Ok(chain)
+}
+
+/// Where the fragment header of an atomic fragment (RFC 6946) stands that reassembly takes away from the IPv6 packet in
+/// `data`, which is all of it: the offset of the byte that names it, and its own. What leaves the box is without it.
+/// (Reassembly leaves alone what breaks off within its headers.)
+pub fn atomic_fragment(data: &[u8]) -> Option<(usize, usize)> {
+    let mut chain = Chain::begin(V6::read(data.first_chunk::<40>()?).next);
+    // Whether the rest of the headers makes sense is another question.
+    let _ = walk(data, data.len(), &mut chain, false);
+    chain.atomic
 }
 
 #[inline(never)]
-fn walk(ip: &[u8], total: usize, mut chain: Chain, mut fragment_seen: bool) -> Result<Chain, Reason> {
+fn walk(ip: &[u8], total: usize, chain: &mut Chain, mut fragment_seen: bool) -> Result<(), Reason> {
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(chain.protocol) {
             break;
@@ -201,21 +223,22 @@ fn walk(ip: &[u8], total: usize, mut chain: Chain, mut fragment_seen: bool) -> R
                 if later && (fragment_seen || left < len || more && !left.is_multiple_of(8)) {
                     return Err(Reason::Ipv6Extension);
                 }
-                if !fragment_seen && (later || reassembled(ip, total, &chain, h[0], more)) {
+                if !fragment_seen && (later || reassembled(ip, total, chain, h[0], more)) {
                     chain.piece = later || more;
-                    chain.atomic = !chain.piece;
+                    chain.atomic = (!chain.piece).then_some((chain.named_at, chain.offset));
                 }
                 fragment_seen = true;
             }
             _ => {}
         }
         chain.protocol = h[0];
+        chain.named_at = chain.offset;
         chain.offset += len.min(left);
         if chain.piece {
-            return Ok(chain);
+            return Ok(());
         }
     }
-    if is_extension(chain.protocol) { Err(Reason::Ipv6Extension) } else { Ok(chain) }
+    if is_extension(chain.protocol) { Err(Reason::Ipv6Extension) } else { Ok(()) }
 }
 
 /// Whether reassembly takes a fragment at offset 0 that begins where `chain` has led. It does not if the fragment breaks off
@@ -227,14 +250,15 @@ fn reassembled(ip: &[u8], total: usize, chain: &Chain, next: u8, more: bool) -> 
     if left < 8 || more && !left.is_multiple_of(8) {
         return false;
     }
-    let behind = Chain { protocol: next, offset: chain.offset + 8, ..*chain };
-    // Headers that lead nowhere are no headers cut off.
-    walk(ip, total, behind, true).map_or(true, |chain| {
-        let needed = match chain.protocol {
-            protocol::TCP => 20,
-            protocol::UDP | protocol::ICMPV6 => 8,
-            _ => 1,
-        };
-        total - chain.offset >= needed
-    })
+    let mut behind = Chain { protocol: next, offset: chain.offset + 8, ..*chain };
+    if walk(ip, total, &mut behind, true).is_err() {
+        // Headers that lead nowhere are no headers cut off.
+        return true;
+    }
+    let needed = match behind.protocol {
+        protocol::TCP => 20,
+        protocol::UDP | protocol::ICMPV6 => 8,
+        _ => 1,
+    };
+    total - behind.offset >= needed
 }

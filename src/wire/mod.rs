@@ -29,7 +29,7 @@ use crate::reason::Reason;
 
 pub use checksum::{Checksum, checksum, ipv4_header_checksum_ok};
 pub use inner::{Inner, InnerL4, inner};
-pub use ip::MAX_EXTENSIONS;
+pub use ip::{MAX_EXTENSIONS, atomic_fragment};
 pub use link::{Link, ethernet};
 
 /// What the headers of one packet say.

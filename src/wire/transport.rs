@@ -56,14 +56,16 @@ pub(super) fn transport(net: Network, captured: &[u8], out: &mut Headers) -> Res
 fn rarer(l3: L3, proto: u8, captured: &[u8], len: usize) -> Result<L4, Reason> {
     match proto {
         protocol::UDPLITE => udplite(captured, len),
-        protocol::ICMP => {
+        // In the other family's packets, even what is too short is that first (tests/recorded: icmp-family).
+        protocol::ICMP if l3 == L3::V4 => {
             let (kind, code, id) = icmp(captured, len)?;
-            if l3 == L3::V4 { Ok(L4::Icmp { kind, code, id }) } else { Err(Reason::IcmpFamily) }
+            Ok(L4::Icmp { kind, code, id })
         }
-        protocol::ICMPV6 => {
+        protocol::ICMPV6 if l3 == L3::V6 => {
             let (kind, code, id) = icmp(captured, len)?;
-            if l3 == L3::V6 { Ok(L4::Icmpv6 { kind, code, id }) } else { Err(Reason::IcmpFamily) }
+            Ok(L4::Icmpv6 { kind, code, id })
         }
+        protocol::ICMP | protocol::ICMPV6 => Err(Reason::IcmpFamily),
         protocol::SCTP => sctp(captured, len),
         protocol::GRE => gre(captured, len),
         _ => Ok(L4::Other),

@@ -10,6 +10,7 @@ pub const SYN: u8 = 0x02;
 pub const SYN_ACK: u8 = 0x12;
 pub const ACK: u8 = 0x10;
 pub const RST: u8 = 0x04;
+pub const RST_ACK: u8 = 0x14;
 pub const FIN_ACK: u8 = 0x11;
 
 pub fn config(max: u32) -> Config {

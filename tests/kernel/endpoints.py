@@ -12,12 +12,14 @@ WRAP = 2**32
 
 class End:
     def __init__(self, rng):
-        self.isn = rng.choice((rng.getrandbits(32), WRAP - rng.randint(1, 5000), rng.randint(0, 70000), 2**31 - rng.randint(0, 3000)))
+        self.isn = rng.choice((rng.getrandbits(32), WRAP - rng.randint(1, 5000), rng.randint(0, 70000),
+                               2**31 - rng.randint(0, 3000)))
         self.next = self.isn            # what it sends next
         self.heard = 0                  # what it expects next of its peer
         self.wscale = rng.choice((None, 0, 1, 2, 7, 7, 8, 14, 15, rng.randint(0, 15)))
         self.sack, self.stamps = rng.random() < .6, rng.random() < .3
-        self.windows = rng.choice(((65535,), (65535, 0), (1000, 2000, 0), (100, 1, 0, 60000), (5000, 5001), (20, 400), (29200, 502, 501)))
+        self.windows = rng.choice(((65535,), (65535, 0), (1000, 2000, 0), (100, 1, 0, 60000), (5000, 5001), (20, 400),
+                                   (29200, 502, 501)))
         self.fin = False
         # As a tracker may see it: how far it sent, how far it may send, and the greatest window it offered.
         self.end = self.limit = None
@@ -29,7 +31,8 @@ class Talk:
     def __init__(self, rng, v6=False, ports=None, swap=False, odd_ip=0.0):
         self.rng, self.v6 = rng, v6
         self.hosts = ("fd00:1::1", "fd00:2::1") if v6 else ("10.1.0.1", "10.2.0.1")
-        self.ports = ports or (rng.choice((1000, 1024, 40000, 65535, 80, rng.randint(1, 65535))), rng.choice((80, 443, 22, 8080)))
+        self.ports = ports or (rng.choice((1000, 1024, 40000, 65535, 80, rng.randint(1, 65535))),
+                               rng.choice((80, 443, 22, 8080)))
         self.swap = swap                # the client is on side 1
         if swap:
             self.hosts = self.hosts[::-1]
@@ -49,7 +52,8 @@ class Talk:
                                  {"extensions": [(60, b"\0" + b"\1\4\0\0\0\0")]},
                                  {"extensions": [(0, b"\0" + b"\5\2\0\0\1\0"), (60, b"\0" + b"\1\4\0\0\0\0")]}))
             else:
-                more = r.choice(({"tos": 3}, {"tos": 2}, {"tos": 0xb8}, {"fragment": 0}, {"ident": 7, "fragment": 0}, {"ttl": 2},
+                more = r.choice(({"tos": 3}, {"tos": 2}, {"tos": 0xb8}, {"fragment": 0}, {"ident": 7, "fragment": 0},
+                                 {"ttl": 2},
                                  {"options": b"\1\1\1\1"}, {"options": b"\1\1\1\0"}, {"options": b"\x94\4\0\0"}))
         padding = more.pop("padding", b"")
         packet = ip(src, dst, 6, body_of(src, dst), **more) + padding
@@ -172,6 +176,8 @@ class Talk:
         if self.ends[who].fin and r.random() < .8:
             return self.speak(who, ".")
         what = r.random()
+        if what < .04:
+            return self.leap()
         if what < .5:
             size = r.choice((1, 10, 100, 536, 1400, 1400))
             self.speak(who, r.choice(("P.", ".", "P.", "P.U", ".E", "P.C")) if r.random() < .2 else "P.", size)
@@ -239,6 +245,21 @@ class Talk:
             back, n = r.randint(1, 2000), r.randint(1, 1400)
             self.segment(who, "P.", me.next - back, me.heard, me.windows[0], n)
 
+    def leap(self):
+        """data at the far end of the window, acknowledged: with great windows a few of these go round the sequence space"""
+        r = self.rng
+        who = r.randint(0, 1)
+        me, peer = self.ends[who], self.ends[1 - who]
+        if me.limit is None or not 0 <= (me.limit - me.next) % WRAP < 2**31:
+            return self.converse()
+        size = min(r.choice((1, 100, 1400)), max(0, (me.limit - me.next) % WRAP))
+        self.segment(who, "P.", me.limit - size, me.heard, me.windows[0], size, self.options(who, "."))
+        me.next = me.limit % WRAP
+        peer.heard = me.next
+        for _ in range(r.choice((1, 1, 2))):
+            self.segment(1 - who, ".", peer.next, peer.heard + r.choice((0, 0, 0, 1, -1)),
+                         r.choice((65535, peer.windows[0])), 0, self.options(1 - who, "."))
+
     # ------------------------------------------------------------ edges
     def edges(self, who):
         """sequence numbers and acknowledgements about which a tracker must be careful"""
@@ -291,11 +312,14 @@ class Talk:
         who = r.randint(0, 1)
         me, peer = self.ends[who], self.ends[1 - who]
         limit = me.limit if me.limit is not None else me.next
-        seq = r.choice((me.next, me.next, peer.acked, peer.acked - 1, peer.acked + 1, me.next + 1, me.next - 1, limit, limit + 1, limit - 1,
+        seq = r.choice((me.next, me.next, peer.acked, peer.acked - 1, peer.acked + 1, me.next + 1, me.next - 1, limit,
+                        limit + 1, limit - 1,
                         me.isn, me.isn + 1, 0, me.next + r.randint(2, 1000), r.getrandbits(32)))
-        ack = r.choice((me.heard, me.heard, 0, peer.isn, (peer.isn + 1), me.heard + 1, me.heard - 1, peer.next, r.getrandbits(32)))
+        ack = r.choice((me.heard, me.heard, 0, peer.isn, (peer.isn + 1), me.heard + 1, me.heard - 1, peer.next,
+                        r.getrandbits(32)))
         flags = r.choice(("R", "R.", "R.", "RP.", "R"))
-        self.segment(who, flags, seq, ack if "." in flags or r.random() < .2 else 0, r.choice((0, 0, 1000)), r.choice((0, 0, 0, 0, 7)))
+        self.segment(who, flags, seq, ack if "." in flags or r.random() < .2 else 0, r.choice((0, 0, 1000)),
+                     r.choice((0, 0, 0, 0, 7)))
 
     def nonsense(self):
         """wrong flags, lengths, checksums, options"""
@@ -305,18 +329,23 @@ class Talk:
         seq, ack, window = me.next, me.heard, me.windows[0]
         what = r.randint(0, 7)
         if what <= 2:
-            flags = r.choice(("-", "F", "FS", "SR", "S.F", "FR", "FR.", "P", "U", "PU", "FPU", "FSRP.UEC", "SP", "SU", "S.U", "SPU", "S.P", "S.EC",
-                              "SEC", "S.E", ".E", ".C", "FU.", "FP.", "RU", "RP", "R.U", "RE", "E", "C", ".U", "P.U", "F.EC", "SP.U"))
+            flags = r.choice(("-", "F", "FS", "SR", "S.F", "FR", "FR.", "P", "U", "PU", "FPU", "FSRP.UEC", "SP", "SU", "S.U",
+                              "SPU", "S.P", "S.EC",
+                              "SEC", "S.E", ".E", ".C", "FU.", "FP.", "RU", "RP", "R.U", "RE", "E", "C", ".U", "P.U", "F.EC",
+                              "SP.U"))
             self.segment(who, flags, seq, ack if "." in flags else 0, window, r.choice((0, 0, 5)), keep=False)
         elif what == 3:
-            self.segment(who, r.choice(("P.", ".", "S", "R")), seq, ack, window, r.choice((0, 9)), keep=False, check=r.choice((1, 0x100, 0x8000)))
+            self.segment(who, r.choice(("P.", ".", "S", "R")), seq, ack, window, r.choice((0, 9)), keep=False,
+                         check=r.choice((1, 0x100, 0x8000)))
         elif what == 4:
             self.segment(who, ".", seq, ack, window, 0, keep=False, cut=r.choice((1, 4, 8, 13, 16, 19)))
         elif what == 5:
             self.segment(who, "P.", seq, ack, window, r.choice((0, 40)), keep=False, offset=r.choice((0, 4, 6, 10, 15)))
         elif what == 6:
-            options = r.choice((b"\x03\x03", b"\x08\x0a\0\0", b"\x05\x0a" + bytes(4), b"\x02\x00\x00\x00", b"\xfd\x04\x00\x00", b"\0\3\3\7",
-                                b"\x03\x01\x07\x00", b"\x01\x01\x01\x03", b"\x05\x09" + bytes(10), b"\x13\x12" + bytes(18), b"\x22\x02\x01\x01",
+            options = r.choice((b"\x03\x03", b"\x08\x0a\0\0", b"\x05\x0a" + bytes(4), b"\x02\x00\x00\x00",
+                                b"\xfd\x04\x00\x00", b"\0\3\3\7",
+                                b"\x03\x01\x07\x00", b"\x01\x01\x01\x03", b"\x05\x09" + bytes(10), b"\x13\x12" + bytes(18),
+                                b"\x22\x02\x01\x01",
                                 b"\x03\x04\x07\x00", b"\x04\x03\x00\x01"))
             self.segment(who, r.choice((".", "S", "S.", "P.")), seq, ack, window, 0, options, keep=False)
         else:

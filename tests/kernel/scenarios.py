@@ -11,7 +11,8 @@ from one description (`Rules`), so they cannot disagree.
 import argparse, json, os, random, struct, sys
 import handmade
 from endpoints import Talk
-from packets import FLAG, GRE, ICMP, ICMPV6, TCP, UDP, UDPLITE, address, checksum, icmp, ip, ipv4, ipv6, pseudo, tcp, udp, udplite
+from packets import FLAG, GRE, ICMP, ICMPV6, TCP, UDP, UDPLITE
+from packets import address, checksum, icmp, ip, ipv4, ipv6, tcp, udp, udplite
 
 CT = "net.netfilter.nf_conntrack_"
 HOSTS = (("10.1.0.1", "10.2.0.1"), ("fd00:1::1", "fd00:2::1"))
@@ -23,7 +24,8 @@ def switches(rng, wild=.35):
     """TCP settings other than the defaults"""
     out = {}
     if rng.random() < wild:
-        for name, values, chance in (("tcp_loose", (0,), .4), ("tcp_be_liberal", (1,), .25), ("tcp_max_retrans", (0, 1, 2, 5), .3),
+        for name, values, chance in (("tcp_loose", (0,), .4), ("tcp_be_liberal", (1,), .25),
+                                     ("tcp_max_retrans", (0, 1, 2, 5), .3),
                                      ("tcp_ignore_invalid_rst", (1,), .3), ("checksum", (0,), .1), ("acct", (0,), .05)):
             if rng.random() < chance:
                 out[CT + name] = rng.choice(values)
@@ -31,6 +33,8 @@ def switches(rng, wild=.35):
         for name in TCP_STATES:
             if rng.random() < .4:
                 out[CT + "tcp_timeout_" + name] = rng.randint(5, 900)
+    if rng.random() < .03:
+        out[CT + "timestamp"] = 1
     return out
 
 
@@ -73,8 +77,9 @@ class Rules:
         if "length_over" in c:
             out.append("meta length > %d" % c["length_over"])
         if "tcp_flags" in c:
-            word = lambda flags: "|".join({"F": "fin", "S": "syn", "R": "rst", "A": "ack"}[x] for x in flags) or "0"
-            out.append("tcp flags & (%s) == %s" % (word(c["tcp_flags"]["of"]), "(%s)" % word(c["tcp_flags"]["are"]) if len(c["tcp_flags"]["are"]) > 1 else word(c["tcp_flags"]["are"])))
+            names = {"F": "fin", "S": "syn", "R": "rst", "A": "ack"}
+            of, are = ("|".join(names[x] for x in c["tcp_flags"][k]) for k in ("of", "are"))
+            out.append("tcp flags & (%s) == %s" % (of, "(%s)" % are if "|" in are else are or "0"))
         return out
 
     def text(self):
@@ -84,9 +89,12 @@ class Rules:
             number = lambda v: "meta length" if v == "length" else hex(v)
             if kind == "timeout":
                 policies.append(" ct timeout t%d { protocol %s; l3proto %s; policy = { %s };\n}\n" % (
-                    len(policies), rule["if"]["proto"], rule["if"]["family"], ", ".join("%s: %d" % x for x in value.items())))
-            verb = {"notrack": "notrack", "drop": "drop", "zone": "ct zone set %s" % value, "zone_orig": "ct original zone set %s" % value,
-                    "mark": kind == "mark" and "ct mark set " + number(value), "mark_or": kind == "mark_or" and "ct mark set ct mark or " + number(value),
+                    len(policies), rule["if"]["proto"], rule["if"]["family"],
+                    ", ".join("%s: %d" % x for x in value.items())))
+            verb = {"notrack": "notrack", "drop": "drop", "zone": "ct zone set %s" % value,
+                    "zone_orig": "ct original zone set %s" % value,
+                    "mark": kind == "mark" and "ct mark set " + number(value),
+                    "mark_or": kind == "mark_or" and "ct mark set ct mark or " + number(value),
                     "timeout": 'ct timeout set "t%d"' % (len(policies) - 1),
                     "reject": "reject" if value == "port-unreachable" else "reject with tcp reset"}[kind]
             chains.setdefault(rule["at"], []).append(" ".join(self.condition(rule["if"]) + [verb]))
@@ -106,7 +114,8 @@ class Rules:
 
 # ---------------------------------------------------------------- TCP
 def talk(rng, **more):
-    t = Talk(rng, v6=more.pop("v6", rng.random() < .25), swap=more.pop("swap", rng.random() < .15), odd_ip=rng.choice((0, 0, .1)), **more)
+    t = Talk(rng, v6=more.pop("v6", rng.random() < .25), swap=more.pop("swap", rng.random() < .15),
+             odd_ip=rng.choice((0, 0, .1)), **more)
     if rng.random() < .02:                              # both behind the same side: the route leads back
         t.hosts = t.hosts[::-1]
     return t
@@ -135,7 +144,14 @@ def tcp_body(rng, t, length, weights=None):
         t.speak(0, "S")
         me = t.ends[0]
         t.segment(1, "R.", 0, me.isn + rng.choice((1, 1, 0, 2)), 0)
-    weights = weights or rng.choice(((6, 2, 1, .5, .3), (3, 3, 3, 1, .5), (1, 1, 6, 2, 1), (2, 1, 1, 4, .5), (1, 5, 1, 1, 1), (1, 1, 1, 1, 4), (10, 1, .3, .1, .1)))
+    weights = weights or rng.choice(((6, 2, 1, .5, .3), (3, 3, 3, 1, .5), (1, 1, 6, 2, 1), (2, 1, 1, 4, .5), (1, 5, 1, 1, 1),
+                                     (1, 1, 1, 1, 4), (10, 1, .3, .1, .1)))
+    if begin == "handshake" and rng.random() < .1:
+        for e in t.ends:
+            e.windows = (65535,) + e.windows
+        weights = (3, 2, 3, 1, .2)
+        for _ in range(rng.randint(2, 6)):
+            t.leap()
     while len(t.steps) < length:
         what = rng.choices((t.converse, t.fault, t.probe, t.reset, t.nonsense), weights)[0]
         what()
@@ -145,13 +161,46 @@ def tcp_body(rng, t, length, weights=None):
             t.reopen(rng.randint(0, 1), rng.choice((1, 1000, 100000, -1000, -200000, 2**31, rng.getrandbits(32))))
 
 
+def wild_segments(rng, length):
+    """segments without any model of their ends, from few numbers, so that they often meet"""
+    t = talk(rng, ports=(1000, 80))
+    base = [rng.choice((1000, rng.getrandbits(32), 2**32 - 100, 2**31 - 50)) for _ in "cs"]
+    near = [0, 0, 1, 1, 2, 100, 101, 102, -1, rng.randint(1, 3000)] + rng.sample([1000, 65535, 65536, 66000, 66001, -66000,
+                                                                                  -66001, 131072, 2**20, 2**31, -2**31 + 1],
+                                                                                  3)
+    windows = rng.choice(((65535, 1000, 0), (100, 1, 0), (5000,), (65535,), (100, 101, 99)))
+    usual = rng.choice(((6, 4, 2, 4, 4, 1, 1), (2, 2, 1, 6, 6, 1, 1), (3, 3, 3, 3, 3, 3, 3), (2, 2, 6, 4, 2, 1, 1),
+                        (1, 1, 1, 2, 2, 6, 6)))
+    for _ in range(length):
+        who = rng.randint(0, 1)
+        flags = rng.choices(("S", "S.", "F.", ".", "P.", "R", "R."), usual)[0]
+        if rng.random() < .03:
+            flags = "".join(c for c in FLAG if rng.random() < .4) or "-"
+        seq = base[who] + rng.choice(near)
+        ack = base[1 - who] + rng.choice(near) if "." in flags else rng.choice((0, 0, 0, base[1 - who] + 1))
+        sizes = (0, 0, 0, 1, 99, 100, 1000) if rng.random() < .7 and flags != "S" else (0, 0, 0, 0, 1, 100)
+        size = rng.choice(sizes)
+        options = b""
+        if "S" in flags and rng.random() < .5:
+            options = b"".join(rng.sample((b"\2\4\5\xb4", b"\1\3\3" + bytes([rng.randint(0, 15)]), b"\1\1\4\2",
+                                           b"\1\1\x08\x0a" + bytes(8)), rng.randint(1, 3)))
+        elif rng.random() < .15:
+            options = rng.choice((t.blocks(ack, True), t.blocks(ack, False), b"\1\1\x08\x0a" + bytes(8),
+                                  t.blocks(base[1 - who] + rng.choice(near), True)))
+        t.segment(who, flags, seq, ack, rng.choice(windows), size, options)
+        if rng.random() < .12:
+            t.again(*t.sent[-1])
+    return t.steps
+
+
 def retuned(rng, steps, names):
     """some settings change on the way"""
     out = []
     for step in steps:
         if rng.random() < .08:
             name = rng.choice(names)
-            value = {"tcp_loose": (0, 1), "tcp_be_liberal": (0, 1), "tcp_max_retrans": (0, 1, 2, 3, 255), "tcp_ignore_invalid_rst": (0, 1),
+            value = {"tcp_loose": (0, 1), "tcp_be_liberal": (0, 1), "tcp_max_retrans": (0, 1, 2, 3, 255),
+                     "tcp_ignore_invalid_rst": (0, 1),
                      "acct": (0, 1), "checksum": (0, 1)}.get(name)
             out.append({"sysctl": {CT + name: rng.choice(value) if value else rng.randint(5, 900)}})
         out.append(step)
@@ -160,7 +209,9 @@ def retuned(rng, steps, names):
 
 def make_tcp(rng):
     kind = rng.random()
-    if kind < .8:
+    if kind < .15:
+        steps = wild_segments(rng, rng.randint(6, 30))
+    elif kind < .8:
         t = talk(rng)
         tcp_body(rng, t, rng.randint(6, 32))
         steps = t.steps
@@ -178,7 +229,8 @@ def make_tcp(rng):
         tcp_body(rng, u, rng.randint(2, 10))
         steps = t.steps + u.steps
     if rng.random() < .2:
-        steps = retuned(rng, steps, ["tcp_loose", "tcp_be_liberal", "tcp_max_retrans", "tcp_ignore_invalid_rst", "acct", "checksum"]
+        steps = retuned(rng, steps, ["tcp_loose", "tcp_be_liberal", "tcp_max_retrans", "tcp_ignore_invalid_rst", "acct",
+                                     "checksum"]
                         + ["tcp_timeout_" + s for s in TCP_STATES])
     return scenario("two ends, a bad wire", steps, {"sysctl": s} if (s := switches(rng)) else None)
 
@@ -196,7 +248,8 @@ def make_udp(rng):
         v6 = rng.random() < .3
         side = rng.choice((0, 0, 1))
         src, dst = HOSTS[v6][side], HOSTS[v6][1 - side]
-        a, b = rng.choice(((5000, 53), (5000, 53), (5001, 53), (53, 53), (0, 0), (0, 53), (5000, 0), (65535, 65535), (123, 123)))
+        a, b = rng.choice(((5000, 53), (5000, 53), (5001, 53), (53, 53), (0, 0), (0, 53), (5000, 0), (65535, 65535),
+                           (123, 123)))
         if side:
             a, b = b, a
         data = bytes(rng.getrandbits(8) for _ in range(rng.choice((0, 1, 1, 2, 33, 512, 1400))))
@@ -209,7 +262,9 @@ def make_udp(rng):
         elif what < .18:
             pad = bytes(rng.randint(1, 20))
         elif what < .22:
-            ipmore = rng.choice(({"tclass": 3}, {"hops": 255}, {"hops": 2}) if v6 else ({"options": b"\1\1\1\0"}, {"tos": 3}, {"fragment": 0}, {"options": b"\x94\4\0\0"}))
+            ipmore = rng.choice(({"tclass": 3}, {"hops": 255}, {"hops": 2}) if v6 else ({"options": b"\1\1\1\0"}, {"tos": 3},
+                                                                                        {"fragment": 0},
+                                                                                        {"options": b"\x94\4\0\0"}))
         body = udp(src, dst, a, b, data, **more)
         if rng.random() < .06:
             body = body[:rng.randint(0, 7)]
@@ -232,7 +287,8 @@ def make_udplite(rng):
             a, b = b, a
         data = bytes(rng.getrandbits(8) for _ in range(rng.choice((0, 1, 4, 33, 100))))
         size = 8 + len(data)
-        more = {"proto": rng.choice((17, 17, 17, 136)), "coverage": rng.choice((0, 0, 8, 8, 9, size, size - 1, size + 1, 7, 1, 65535))}
+        more = {"proto": rng.choice((17, 17, 17, 136)), "coverage": rng.choice((0, 0, 8, 8, 9, size, size - 1, size + 1, 7,
+                                                                                1, 65535))}
         if rng.random() < .1:
             more["check"] = rng.choice((0, 0x1234))
         body = udplite(src, dst, a, b, data, **more)
@@ -267,7 +323,11 @@ def inner_packet(rng, v6, src, dst, proto, ports, kind=None):
         kind = kind if kind is not None else (128 if v6 else 8)
         body = icmp(src, dst, kind, 0, struct.pack("!HH", ports[0], 1), data)
     elif proto == GRE:
-        body = struct.pack("!HH", 0, 0x800) + data
+        body = rng.choice((struct.pack("!HH", 0, 0x800), struct.pack("!HH", 0, 0x800), struct.pack("!HHHH", 0x3001, 0x880b,
+                                                                                                   0, 7),
+                                                                                                   struct.pack("!HHHH",
+                                                                                                               0x3001, 0x800,
+                                                                                                               0, 7))) + data
     elif proto == 132:
         body = struct.pack("!HHII", *ports, 1, 0) + data
     else:
@@ -277,7 +337,8 @@ def inner_packet(rng, v6, src, dst, proto, ports, kind=None):
         if v6:
             more["extensions"] = [(n, V6_EXTENSIONS[n](rng)) for n in rng.choices((0, 60, 43, 51, 44), k=rng.randint(1, 2))]
         else:
-            more = rng.choice(({"fragment": 0x2000}, {"fragment": 0x2000}, {"fragment": 1}, {"fragment": 0x2005}, {"options": b"\1\1\1\1"},
+            more = rng.choice(({"fragment": 0x2000}, {"fragment": 0x2000}, {"fragment": 1}, {"fragment": 0x2005},
+                               {"options": b"\1\1\1\1"},
                                {"ihl": 4}, {"ihl": 15}, {"total": 5000}, {"total": 0}, {"check": 0}, {"ttl": 0}))
     return ip(src, dst, proto, body, **more)
 
@@ -318,7 +379,7 @@ def make_icmp_family(rng, v6):
             elif proto == UDPLITE:
                 body = udplite(src, dst, *p, b"x", proto=17)
             elif proto == GRE:
-                body = struct.pack("!HH", 0, 0x800) + b"x"
+                body = rng.choice((struct.pack("!HH", 0, 0x800) + b"x", struct.pack("!HHHH", 0x3001, 0x880b, 0, 7)))
             elif proto == 132:
                 body = struct.pack("!HHII", *p, 0, 0) + b"\1\0\0\x14" + struct.pack("!IIHHI", 5, 1000, 1, 1, 7)
             else:
@@ -338,7 +399,8 @@ def make_icmp_family(rng, v6):
             kind = rng.choice((request, request, answer, answer, *((139, 140) if v6 else (13, 14, 15, 16, 17, 18)),
                                rng.randint(0, 20), rng.randint(0, 255), *((rng.randint(127, 160),) if v6 else ())))
             more = {"check": 5} if rng.random() < .06 else {}
-            body = icmp(hosts[side], hosts[1 - side], kind, rng.choice((0, 0, 0, 1, 5)), struct.pack("!HH", rng.choice((1, 1, 2, 0)), rng.randint(0, 3)),
+            body = icmp(hosts[side], hosts[1 - side], kind, rng.choice((0, 0, 0, 1, 5)),
+                        struct.pack("!HH", rng.choice((1, 1, 2, 0)), rng.randint(0, 3)),
                         bytes(rng.choice((0, 4, 12, 56))), **more)
             if rng.random() < .06:
                 body = body[:rng.randint(0, 7)]
@@ -346,15 +408,23 @@ def make_icmp_family(rng, v6):
             continue
         if v6 and what < .34:                           # discovery and redirects
             kind = rng.choice((133, 134, 135, 136, 137, 137, 130, 131, 132, 143, 138, 148, 149, 151, 152, 153))
+            if kind in (130, 131, 132, 143) and rng.random() < .5:     # as hosts send it: behind a router alert
+                group = rng.choice(("ff02::1", "ff02::16", "ff02::2", "ff02::1:ff00:1", "ff05::1:3"))
+                rest, body = (b"\0\0\0\1", b"\4\0\0\0" + address("ff02::1:3")) if kind == 143 else (bytes(4), bytes(16))
+                put(1, ipv6("fe80::1", group, ICMPV6, icmp("fe80::1", group, kind, 0, rest, body), hops=1,
+                            extensions=[(0, b"\0" + b"\5\2\0\0\1\0")]))
+                continue
             link = "fe80::1" if rng.random() < .4 else hosts[1]
             dst = rng.choice((hosts[0], hosts[0], "ff02::1")) if kind != 137 else hosts[0]
             flow = rng.choice(flows) if flows else (UDP, (1, 2))
             quoted = inner_packet(rng, True, hosts[0], hosts[1], own if flow[0] == ICMP else flow[0], flow[1])
             hops = rng.choice((255, 255, 64))
             if kind == 137:
-                put(1, icmp_error(rng, True, link, dst, quoted[:rng.choice((0, 40, 44, 48, 2000))], 137, rng.choice((0, 0, 0, 1)), rng.choice((None, None, None, 3)), hops=hops))
+                put(1, icmp_error(rng, True, link, dst, quoted[:rng.choice((0, 40, 44, 48, 2000))], 137,
+                                  rng.choice((0, 0, 0, 1)), rng.choice((None, None, None, 3)), hops=hops))
             else:
-                put(1, ip(link, dst, ICMPV6, icmp(link, dst, kind, 0, bytes(4), bytes(rng.choice((0, 4, 16, 20))), rng.choice((None, None, None, 3))), hops=hops))
+                put(1, ip(link, dst, ICMPV6, icmp(link, dst, kind, 0, bytes(4), bytes(rng.choice((0, 4, 16, 20))),
+                                                  rng.choice((None, None, None, 3))), hops=hops))
             continue
         if flows and rng.random() < .85:
             proto, ports = rng.choice(flows)
@@ -408,6 +478,29 @@ def make_icmpv6(rng):
     return make_icmp_family(rng, True)
 
 
+IP_OPTIONS = (b"\1\1\1\1", b"\1\1\1\0", b"\x94\4\0\0", b"\x94\4\0\1", b"\7\7\4" + bytes(4) + b"\0",
+              b"\7\x0b\4" + bytes(8) + b"\0", b"\7\7\x08" + bytes(4) + b"\0", b"\7\7\5" + bytes(5),
+              b"\x82\x0b" + bytes(9) + b"\0", b"\x88\4\0\1", b"\xc8\4ab",
+              b"\xc8\1ab", b"\xc8\x0cab", b"\x94\3\0\0", b"\0\0\0\0", b"\1\0\xc8\xff", b"\x83\7\4\x0a\2\0\5\0",
+              b"\x89\7\4\x0a\2\0\5\0", b"\x83\7\x08\x0a\2\0\5\0")
+
+
+def make_options(rng):
+    """IPv4 options, known, unknown and broken"""
+    steps = []
+    for _ in range(rng.randint(4, 10)):
+        side = rng.choice((0, 0, 1))
+        src, dst = HOSTS[0][side], HOSTS[0][1 - side]
+        a, b = ((5, 6), (6, 5))[side]
+        proto, body = rng.choice(((UDP, udp(src, dst, a, b, bytes(20))), (TCP, tcp(src, dst, a, b, "S", 1, 0, 100)),
+                                  (99, bytes(20)),
+                                  (ICMP, icmp(src, dst, 8, 0, b"\0\1\0\1", b"ping"))))
+        steps.append({"in": side, "packet": ipv4(src, dst, proto, body,
+                                                 options=b"".join(rng.sample(IP_OPTIONS, rng.choice((1, 1, 1, 2)))),
+                                                 **rng.choice(({}, {}, {}, {"ttl": 1}))).hex()})
+    return scenario("IPv4 options", steps)
+
+
 # ---------------------------------------------------------------- other
 def gre_packet(rng, call=None):
     """GRE with any flags: RFC 2784, 2890, 2637"""
@@ -429,13 +522,15 @@ def make_gre(rng):
         side = rng.choice((0, 0, 1))
         body = rng.choice((gre_packet(rng), struct.pack("!HH", 0, 0x800) + b"x", struct.pack("!HHHH", 0x2001, 0x880b, 0, 7)))
         steps.append({"in": side, "packet": ip(hosts[side], hosts[1 - side], GRE, body).hex()})
-    return scenario("GRE of every version", steps, {"sysctl": {CT + "gre_timeout": rng.randint(3, 99), CT + "gre_timeout_stream": rng.randint(3, 999)}}
+    return scenario("GRE of every version", steps, {"sysctl": {CT + "gre_timeout": rng.randint(3, 99),
+                                                               CT + "gre_timeout_stream": rng.randint(3, 999)}}
                     if rng.random() < .2 else None)
 
 
 def make_generic(rng):
     """protocols without a tracker"""
-    steps, protos = [], rng.sample([2, 4, 33, 41, 46, 50, 51, 89, 94, 97, 99, 103, 108, 112, 115, 137, 253, 254, 255, 3, 0, 61], 3)
+    steps, protos = [], rng.sample([2, 4, 33, 41, 46, 50, 51, 89, 94, 97, 99, 103, 108, 112, 115, 137, 253, 254, 255, 3, 0,
+                                    61], 3)
     for _ in range(rng.randint(4, 14)):
         v6 = rng.random() < .3
         side = rng.choice((0, 0, 1))
@@ -446,7 +541,8 @@ def make_generic(rng):
         if v6 and proto in (0, 51, 61):
             proto = 253
         steps.append({"in": side, "packet": ip(src, dst, proto, bytes(rng.choice((0, 1, 4, 8, 20, 60)))).hex()})
-    return scenario("protocols without a tracker", steps, {"sysctl": {CT + "generic_timeout": rng.randint(3, 900)}} if rng.random() < .2 else None)
+    return scenario("protocols without a tracker", steps,
+                    {"sysctl": {CT + "generic_timeout": rng.randint(3, 900)}} if rng.random() < .2 else None)
 
 
 def make_extensions(rng):
@@ -473,8 +569,10 @@ def make_extensions(rng):
         if rng.random() < .35:
             chain.insert(0, (0, rng.choice((b"\0" + b"\1\4" + bytes(4), b"\0" + b"\5\2\0\0\1\0"))))
         a, b = ((5, 6), (6, 5))[side]
-        proto, body = rng.choice(((UDP, udp(src, dst, a, b, b"x")), (UDP, udp(src, dst, a, b, b"x")), (TCP, tcp(src, dst, a, b, "S", 1, 0, 100)), (59, b"xyz"),
-                                  (ICMPV6, icmp(src, dst, 128, 0, b"\0\1\0\1", b"ping")), (50, bytes(12)), (GRE, b"\0\0\x86\xddx"), (ICMP, icmp("10.1.0.1", "10.2.0.1", 8, 0, bytes(4)))))
+        proto, body = rng.choice(((UDP, udp(src, dst, a, b, b"x")), (UDP, udp(src, dst, a, b, b"x")),
+                                  (TCP, tcp(src, dst, a, b, "S", 1, 0, 100)), (59, b"xyz"),
+                                  (ICMPV6, icmp(src, dst, 128, 0, b"\0\1\0\1", b"ping")), (50, bytes(12)),
+                                  (GRE, b"\0\0\x86\xddx"), (ICMP, icmp("10.1.0.1", "10.2.0.1", 8, 0, bytes(4)))))
         packet = ipv6(src, dst, proto, body, extensions=chain)
         if rng.random() < .15:                          # cut, and the length adapted
             cut = rng.randint(0, len(packet) - 41)
@@ -491,13 +589,17 @@ def make_lengths(rng):
         side = 0 if rng.random() < .7 else 1
         src, dst = HOSTS[v6][side], HOSTS[v6][1 - side]
         a, b = ((5, 6), (6, 5))[side]
-        proto, body = rng.choice(((UDP, udp(src, dst, a, b, bytes(20))), (TCP, tcp(src, dst, a, b, "S", 1, 0, 100, bytes(20))), (99, bytes(20))))
+        proto, body = rng.choice(((UDP, udp(src, dst, a, b, bytes(20))),
+                                  (TCP, tcp(src, dst, a, b, "S", 1, 0, 100, bytes(20))), (99, bytes(20))))
         size = len(body)
         if v6:
-            more = rng.choice(({"length": size - 1}, {"length": size + 1}, {"length": 0}, {"length": 4}, {"length": 8}, {"length": 65535}, {"length": size - 20}, {}))
+            more = rng.choice(({"length": size - 1}, {"length": size + 1}, {"length": 0}, {"length": 4}, {"length": 8},
+                               {"length": 65535}, {"length": size - 20}, {}))
         else:
-            more = rng.choice(({"total": 20 + size - 1}, {"total": 20 + size + 1}, {"total": 0}, {"total": 19}, {"total": 20}, {"total": 24}, {"total": 28}, {"ihl": 4}, {"ihl": 6},
-                               {"ihl": 15}, {"check": 0x1111}, {"fragment": 0x8000}, {"fragment": 0xc000}, {"total": 65535}, {}, {"total": size}))
+            more = rng.choice(({"total": 20 + size - 1}, {"total": 20 + size + 1}, {"total": 0}, {"total": 19},
+                               {"total": 20}, {"total": 24}, {"total": 28}, {"ihl": 4}, {"ihl": 6},
+                               {"ihl": 15}, {"check": 0x1111}, {"fragment": 0x8000}, {"fragment": 0xc000}, {"total": 65535},
+                               {}, {"total": size}))
         packet = ip(src, dst, proto, body, **more)
         pad = rng.choice((0, 0, 1, 6, 46))
         packet += bytes(pad)
@@ -509,8 +611,36 @@ def make_lengths(rng):
     return scenario("lengths, versions, padding", steps)
 
 
+def make_itself(rng):
+    """packets from an address to itself, and between the two where both tuples of a flow are nearly one"""
+    steps = []
+    for _ in range(rng.randint(4, 12)):
+        v6 = rng.random() < .4
+        side = rng.randint(0, 1)
+        src = HOSTS[v6][side]
+        dst = src if rng.random() < .8 else HOSTS[v6][1 - side]
+        a, b = rng.choice(((7, 7), (7, 7), (7, 8), (8, 7)))
+        proto = rng.choice((UDP, UDP, TCP, TCP, ICMP, GRE, 99, UDPLITE, "error"))
+        if proto == TCP:
+            body = tcp(src, dst, a, b, rng.choice(("S", "S", "S.", ".", "R", "F.")), rng.choice((1000, 1001)),
+                       rng.choice((0, 1001)), 100)
+        elif proto == ICMP:
+            kind = rng.choice((128, 129) if v6 else (8, 0))
+            proto, body = ICMPV6 if v6 else ICMP, icmp(src, dst, kind, 0, b"\0\1\0\1", b"ping")
+        elif proto == "error":
+            quoted = ip(src, dst, UDP, udp(src, dst, a, b, b"x"))
+            proto, body = ICMPV6 if v6 else ICMP, icmp(dst, src, 1 if v6 else 3, 3, bytes(4), quoted)
+            src, dst = dst, src
+        else:
+            body = {UDP: udp(src, dst, a, b, b"x"), UDPLITE: udplite(src, dst, a, b, b"x", proto=17), GRE: b"\0\0\x08\0x",
+                    99: b"x"}[proto]
+        steps.append({"in": side, "packet": ip(src, dst, proto, body).hex()})
+    return scenario("an address and itself", steps)
+
+
 def make_other(rng):
-    return rng.choices((make_gre, make_generic, make_extensions, make_lengths), (4, 2, 4, 3))[0](rng)
+    return rng.choices((make_gre, make_generic, make_extensions, make_lengths, make_options, make_itself),
+                       (4, 2, 4, 3, 1, 2))[0](rng)
 
 
 # ---------------------------------------------------------------- expiry
@@ -536,7 +666,8 @@ def make_expiry(rng):
         for _ in range(rng.randint(4, 10)):
             side = rng.choice((0, 0, 1))
             a, b = ((5000, 53), (53, 5000))[side]
-            packets.append({"in": side, "packet": ip(hosts[side], hosts[1 - side], UDP, udp(hosts[side], hosts[1 - side], a, b, b"x")).hex()})
+            packets.append({"in": side, "packet": ip(hosts[side], hosts[1 - side], UDP, udp(hosts[side], hosts[1 - side], a,
+                                                                                            b, b"x")).hex()})
     if what in ("icmp", "mixed"):
         sysctl[CT + ("icmpv6_timeout" if v6 else "icmp_timeout")] = short()
         for _ in range(rng.randint(3, 8)):
@@ -550,7 +681,8 @@ def make_expiry(rng):
         for _ in range(rng.randint(3, 8)):
             side = rng.choice((0, 0, 1))
             proto = rng.choice((GRE, GRE, 99))
-            packets.append({"in": side, "packet": ip(hosts[side], hosts[1 - side], proto, struct.pack("!HH", 0, 0x800) + b"x").hex()})
+            packets.append({"in": side, "packet": ip(hosts[side], hosts[1 - side], proto,
+                                                     struct.pack("!HH", 0, 0x800) + b"x").hex()})
     if what == "mixed":
         rng.shuffle(packets)
         packets = packets[:24]
@@ -621,14 +753,17 @@ def any_packets(rng, length, v6=None):
             for _ in range(rng.randint(2, 6)):
                 side = rng.choice((0, 0, 1))
                 a, b = ((5000, port), (port, 5000))[side]
-                packet = ip(hosts[side], hosts[1 - side], UDP, udp(hosts[side], hosts[1 - side], a, b, bytes(rng.choice((1, 20, 200))))).hex()
+                packet = ip(hosts[side], hosts[1 - side], UDP, udp(hosts[side], hosts[1 - side], a, b,
+                                                                   bytes(rng.choice((1, 20, 200))))).hex()
                 queue.append({"in": side, "packet": dscp(packet, rng.choice((0, 1, 2)))})
         else:
             for _ in range(rng.randint(2, 4)):
                 side = rng.choice((0, 0, 1))
                 if what == "icmp":
                     kind = (129 if side else 128) if six else (0 if side else 8)
-                    packet = ip(hosts[side], hosts[1 - side], ICMPV6 if six else ICMP, icmp(hosts[side], hosts[1 - side], kind, 0, b"\0\1\0\1", bytes(rng.choice((4, 60)))))
+                    packet = ip(hosts[side], hosts[1 - side], ICMPV6 if six else ICMP, icmp(hosts[side], hosts[1 - side],
+                                                                                            kind, 0, b"\0\1\0\1",
+                                                                                            bytes(rng.choice((4, 60)))))
                     queue.append({"in": side, "packet": dscp(packet.hex(), rng.choice((0, 1, 2)))})
                 else:
                     quoted = inner_packet(rng, six, hosts[0], hosts[1], UDP, (5000, port))
@@ -673,21 +808,27 @@ def random_rules(rng):
             c.setdefault("family", "ip")
         if rng.random() < .15:
             c["length_over"] = rng.choice((40, 60, 100))
+        if rng.random() < .08 and "dscp" not in c:
+            c["daddr"] = rng.choice(("10.2.0.1", "10.1.0.1", "fd00:2::1"))
+            c["family"] = "ip6" if ":" in c["daddr"] else "ip"
         if states and rng.random() < .35:
-            c["state"] = rng.choice((["NEW"], ["ESTABLISHED"], ["ESTABLISHED", "RELATED"], ["INVALID"], ["RELATED"], ["UNTRACKED"], ["NEW", "INVALID"]))
+            c["state"] = rng.choice((["NEW"], ["ESTABLISHED"], ["ESTABLISHED", "RELATED"], ["INVALID"], ["RELATED"],
+                                     ["UNTRACKED"], ["NEW", "INVALID"]))
         if c.get("proto") == "icmp" and c.get("family") == "ip6":
-            c["family"] = "ip"
+            del c["proto"]
         if rng.random() < .1 and c.get("proto") == "tcp":
-            c["tcp_flags"] = rng.choice(({"of": "FSRA", "are": "S"}, {"of": "FSRA", "are": "A"}, {"of": "SA", "are": "SA"}, {"of": "R", "are": "R"}, {"of": "FA", "are": "FA"}))
+            c["tcp_flags"] = rng.choice(({"of": "FSRA", "are": "S"}, {"of": "FSRA", "are": "A"}, {"of": "SA", "are": "SA"},
+                                         {"of": "R", "are": "R"}, {"of": "FA", "are": "FA"}))
         return c
 
     for _ in range(rng.randint(1, 4)):
-        kind = rng.choice(("notrack", "zone", "zone", "zone_orig", "mark", "mark", "mark_or", "drop", "drop", "reject", "timeout", "timeout"))
+        kind = rng.choice(("notrack", "zone", "zone", "zone_orig", "mark", "mark", "mark_or", "drop", "drop", "reject",
+                           "timeout", "timeout"))
         if kind == "notrack":
             rules.add("raw", {"notrack": True}, **where())
         elif kind == "zone":
             rules.add("raw", {"zone": rng.choice((1, 2, 65535))}, **where())
-        elif kind == "zone_orig":
+        elif kind == "zone_orig" and not rules.nat_hooks:      # with NAT chains a clash draws a port at random
             rules.add("raw", {"zone_orig": rng.choice((1, 7))}, **{**where(), "in": rng.randint(0, 1)})
         elif kind == "mark":
             rules.add("mangle", {"mark": rng.choice((1, 42, "length", 0xffffffff, 0))}, **where(True))
@@ -698,15 +839,19 @@ def random_rules(rng):
             rules.add(at, {"drop": True}, **where(at != "raw"))
         elif kind == "reject":
             c = where(True)
+            at = rng.choice(("forward", "forward", "forward", "mangle", "raw"))
+            if at == "raw":
+                c.pop("state", None)
             if c.get("proto") == "tcp" and rng.random() < .6:
-                rules.add("forward", {"reject": "tcp-reset"}, **c)
+                rules.add(at, {"reject": "tcp-reset"}, **c)
             else:
-                rules.add("forward", {"reject": "port-unreachable"}, **c)
+                rules.add(at, {"reject": "port-unreachable"}, **c)
         else:
             proto = rng.choice(("udp", "tcp"))
             names = ("unreplied", "replied") if proto == "udp" else TCP_POLICY
             policy = {n: rng.randint(3, 800) for n in names if rng.random() < .7} or {names[0]: 7}
-            rules.add("mangle", {"timeout": policy}, **{"family": rng.choice(("ip", "ip", "ip6")), "proto": proto, "dport": rng.choice((53, 80))})
+            rules.add("mangle", {"timeout": policy}, **{"family": rng.choice(("ip", "ip", "ip6")), "proto": proto,
+                                                        "dport": rng.choice((53, 80))})
     return rules
 
 
@@ -725,23 +870,34 @@ def make_router(rng):
         elif what in (1, 2):
             dst = ROUTER[v6][rng.randint(0, 1)]
         elif what == 3:
-            dst = rng.choice(("ff02::1", "ff02::2", "ff05::7", "ff0e::9")) if v6 else rng.choice(("255.255.255.255", "224.0.0.1", "224.0.0.251", "239.1.2.3", "10.255.1.255", "10.255.1.0"))
+            dst = rng.choice(("ff02::1", "ff02::2", "ff05::7", "ff0e::9")) if v6 else rng.choice(("255.255.255.255",
+                                                                                                  "224.0.0.1", "224.0.0.251",
+                                                                                                  "239.1.2.3",
+                                                                                                  "10.255.1.255",
+                                                                                                  "10.255.1.0"))
         elif what == 4:
-            src = rng.choice(("::1", "::", "ff02::5", ROUTER[1][side])) if v6 else rng.choice(("127.0.0.1", "0.0.0.0", "224.0.0.5", "255.255.255.255", ROUTER[0][side], "240.0.0.1"))
+            src = rng.choice(("::1", "::", "ff02::5", ROUTER[1][side])) if v6 else rng.choice(("127.0.0.1", "0.0.0.0",
+                                                                                               "224.0.0.5",
+                                                                                               "255.255.255.255",
+                                                                                               ROUTER[0][side], "240.0.0.1"))
         elif what == 5:                                 # the route leads back
             dst = ("fd00:1::99", "fd00:2::99")[side] if v6 else ("10.1.0.99", "10.2.0.99")[side]
         elif what == 6:
             dst = rng.choice(("::1", "fe80::1", "::")) if v6 else rng.choice(("127.0.0.1", "0.0.0.0", "240.0.0.1"))
-        kind = rng.choice(("udp", "udp", "tcp", "tcp", "ping", "other"))
+        kind = rng.choice(("udp", "udp", "tcp", "tcp", "ping", "other", "error"))
         if kind == "udp":
             body = (UDP, udp(src, dst, 5000, rng.choice((53, 9)), b"x"))
         elif kind == "tcp":
             flags = rng.choice(("S", "S", "S", ".", "S.", "F.", "R"))
-            body = (TCP, tcp(src, dst, rng.choice((1000, 1001)), rng.choice((80, 9)), flags, 1000, 0 if flags == "S" else 77, 100, bytes(rng.choice((0, 0, 5)))))
+            body = (TCP, tcp(src, dst, rng.choice((1000, 1001)), rng.choice((80, 9)), flags, 1000, 0 if flags == "S" else 77,
+                             100, bytes(rng.choice((0, 0, 5)))))
         elif kind == "ping":
             body = (ICMPV6 if v6 else ICMP, icmp(src, dst, 128 if v6 else 8, 0, b"\0\1\0\1", b"ping"))
+        elif kind == "error":
+            quoted = ip(dst, src, UDP, udp(dst, src, 53, 5000, b"x"))
+            body = (ICMPV6 if v6 else ICMP, icmp(src, dst, 1 if v6 else 3, 4 if v6 else 3, bytes(4), quoted))
         else:
-            body = (rng.choice((99, GRE)), b"\0\0\x08\0x")
+            body = (rng.choice((99, GRE, UDPLITE, 2, 50, 58, 1)), b"\0\0\x08\0x" + bytes(rng.choice((0, 0, 7))))
         steps.append({"in": side, "packet": ip(src, dst, *body, **more).hex()})
         if rng.random() < .2:
             steps.append(dict(steps[-1]))
@@ -755,19 +911,30 @@ def make_policy(rng):
     steps = any_packets(rng, rng.randint(6, 24))
     sysctl = switches(rng, .15)
     if rng.random() < .3:
-        steps = retuned(rng, steps, ["acct", "udp_timeout", "udp_timeout_stream", "icmp_timeout", "tcp_loose"] + ["tcp_timeout_" + s for s in TCP_STATES])
+        steps = retuned(rng, steps, ["acct", "udp_timeout", "udp_timeout_stream", "icmp_timeout",
+                                     "tcp_loose"] + ["tcp_timeout_" + s for s in TCP_STATES])
     rules = random_rules(rng)
+    if rng.random() < .15:                              # rules that come later
+        later = random_rules(rng)
+        if any("zone_orig" in r["do"] for r in rules.rules + later.rules):
+            later.nat_hooks = []
+            later.rules = [r for r in later.rules if "zone_orig" not in r["do"] or not rules.nat_hooks]
+        text = later.text().replace("table inet user", "table inet later")
+        steps.insert(rng.randint(1, len(steps)), {"nft": text, "host": {"rules": later.rules, "nat_hooks": later.nat_hooks}})
     return scenario("rules", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
 
 
-AREAS = {"tcp": make_tcp, "udp": make_udp, "udplite": make_udplite, "icmp": make_icmp, "icmpv6": make_icmpv6, "other": make_other,
+AREAS = {"tcp": make_tcp, "udp": make_udp, "udplite": make_udplite, "icmp": make_icmp, "icmpv6": make_icmpv6,
+         "other": make_other,
          "expiry": make_expiry, "policy": make_policy}
 
 
 def write(folder, name, area, s):
-    head = {"name": name, "about": s["about"], "area": area, **{k: s[k] for k in ("source", "random") if k in s}, "config": s["config"]}
+    head = {"name": name, "about": s["about"], "area": area, **{k: s[k] for k in ("source", "random") if k in s},
+            "config": s["config"]}
+    steps = [json.dumps(x, separators=(",", ":")) for x in s["steps"]]
     with open(os.path.join(folder, name + ".json"), "w") as f:
-        f.write(json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(json.dumps(x, separators=(",", ":")) for x in s["steps"]) + "\n]}\n")
+        f.write(json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(steps) + "\n]}\n")
 
 
 def main():

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use conntab::tuple::{L3, protocol};
 
 use super::ip::{self, Ip};
-use super::{ipv4, ipv6};
+use super::{ipv4, ipv6, route};
 
 /// The most of an IPv4 packet that an error carries: RFC 1812 section 4.3.2.3 makes the whole 576 bytes long.
 const QUOTED_V4: usize = 576 - 20 - 8;
@@ -94,6 +94,22 @@ pub(super) fn echo_reply(request: &Ip, src: IpAddr, id: u16) -> Option<Vec<u8>> 
     *first = if request.l3 == L3::V4 { 0 } else { 129 };
     ip::put(&mut message, 2, [0, 0]);
     icmp(request.traffic_class(), src, request.src, id, message)
+}
+
+/// The answer to a neighbour solicitation (RFC 4861 section 4.4). `addressed`: with the router's link-layer address.
+pub(super) fn advertisement(solicitation: &Ip, side: u8, addressed: bool) -> Option<Vec<u8>> {
+    let (IpAddr::V6(dst), own) = (solicitation.src, route::own_v6(side)) else { return None };
+    // Router, solicited, and override.
+    let mut message = vec![136, 0, 0, 0, if addressed { 0xe0 } else { 0xc0 }, 0, 0, 0];
+    message.extend(own.octets());
+    if addressed {
+        message.extend([2, 1, 2, 0, 0, 0, 0, 0x10 * (side + 1)]);
+    }
+    let sum = ip::sum(&message, ip::pseudo(own.into(), dst.into(), protocol::ICMPV6, message.len()));
+    ip::put(&mut message, 2, ip::fold(sum));
+    let mut packet = ipv6::packet(0, protocol::ICMPV6, own, dst, &message);
+    *packet.get_mut(7)? = 255;
+    Some(packet)
 }
 
 /// Protocols whose checksum is not that of all bytes: GRE, ESP, AH, SCTP, UDP-Lite.

@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use conntab::tuple::{L3, protocol};
+use conntab::tuple::L3;
+use conntab::wire;
 
 use super::ip::Ip;
 
@@ -10,7 +11,6 @@ pub(super) mod next {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
-    pub const AUTHENTICATION: u8 = 51;
     pub const NONE: u8 = 59;
     pub const DESTINATION: u8 = 60;
 }
@@ -62,45 +62,12 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Found> {
 
 /// What is left of a packet that is its own only fragment (RFC 6946) when it has been put together.
 fn without_atomic_fragment(bytes: &[u8]) -> Option<Vec<u8>> {
-    let (mut protocol, mut named_at, mut at) = (*bytes.get(6)?, 6, 40);
-    while matches!(protocol, next::HOP_BY_HOP | next::ROUTING | next::DESTINATION) {
-        let header = bytes.get(at..)?.first_chunk::<2>()?;
-        (protocol, named_at) = (header[0], at);
-        at += (usize::from(header[1]) + 1) * 8;
-    }
-    let header = bytes.get(at..)?.first_chunk::<8>()?;
-    // Offset 0, and no more to follow.
-    let only = u16::from_be_bytes([header[2], header[3]]) & 0xfff9 == 0;
-    if protocol != next::FRAGMENT || !only || !headers_are_there(bytes, header[0], at + 8) {
-        return None;
-    }
+    let (named_at, at) = wire::atomic_fragment(bytes)?;
     let mut whole = [bytes.get(..at)?, bytes.get(at + 8..)?].concat();
-    *whole.get_mut(named_at)? = header[0];
+    *whole.get_mut(named_at)? = *bytes.get(at)?;
     let payload = (whole.len() - 40) as u16;
     whole.get_mut(4..6)?.copy_from_slice(&payload.to_be_bytes());
     Some(whole)
-}
-
-/// Whether a fragment has all headers from here on (RFC 8200 section 4.5), of a transport without a parser one byte.
-/// Reassembly leaves others alone. Headers that lead nowhere are no headers cut off.
-fn headers_are_there(bytes: &[u8], mut protocol: u8, mut at: usize) -> bool {
-    loop {
-        let rest = bytes.get(at..).unwrap_or(&[]);
-        let len = match (protocol, rest) {
-            (next::HOP_BY_HOP | next::ROUTING | next::DESTINATION, [_, len, ..]) => {
-                (usize::from(*len) + 1) * 8
-            }
-            (next::AUTHENTICATION, [_, len, ..]) => (usize::from(*len) + 2) * 4,
-            (next::FRAGMENT, [_, _, a, b, ..]) if u16::from_be_bytes([*a, *b]) >> 3 == 0 => 8,
-            (next::HOP_BY_HOP | next::ROUTING | next::DESTINATION | next::AUTHENTICATION, _) => return true,
-            (next::FRAGMENT | next::NONE, _) => return true,
-            (protocol::TCP, _) => return rest.len() >= 20,
-            (protocol::UDP | protocol::ICMPV6, _) => return rest.len() >= 8,
-            _ => return !rest.is_empty(),
-        };
-        protocol = rest.first().copied().unwrap_or(next::NONE);
-        at += len.min(rest.len());
-    }
 }
 
 /// What the router sends itself starts with this hop limit.

@@ -24,6 +24,7 @@ mod kind {
     pub const LOOSE_SOURCE_ROUTE: u8 = 131;
     pub const CIPSO: u8 = 134;
     pub const STRICT_SOURCE_ROUTE: u8 = 137;
+    pub const ROUTER_ALERT: u8 = 148;
 }
 
 /// Where an option begins, and all its bytes; or where one is broken.
@@ -70,6 +71,8 @@ pub(super) fn judge(ip: &Ip) -> Judged {
                 }
             }
             [kind::RECORD_ROUTE, ..] => return problem(1),
+            // RFC 2113 section 2.1.
+            [kind::ROUTER_ALERT, 0..=3, ..] => return problem(1),
             // Source routes are not followed.
             [kind::LOOSE_SOURCE_ROUTE | kind::STRICT_SOURCE_ROUTE, ..] => return Judged::Lost,
             [kind @ (kind::TIMESTAMP | kind::CIPSO), ..] => return Judged::NotPlayed(*kind),
@@ -77,6 +80,29 @@ pub(super) fn judge(ip: &Ip) -> Judged {
         }
     }
     Judged::Good
+}
+
+/// What stands behind the end of good options is cleared. The checksum follows when the packet is forwarded.
+pub(super) fn clear_rest(ip: &mut Ip) {
+    let Some((_, end)) = ip.transport.filter(|_| ip.l3 == L3::V4) else { return };
+    let at = list(ip).into_iter().flatten().last().map_or(20, |(at, bytes)| at + bytes.len());
+    if let Some(rest) = ip.bytes.get_mut(at..end) {
+        rest.fill(0);
+    }
+}
+
+/// The checksum of a header with options, as it is now.
+pub(super) fn settle(ip: &mut Ip) {
+    let Some((_, end)) = ip.transport.filter(|_| ip.l3 == L3::V4) else { return };
+    if let Some(header) = ip.bytes.get_mut(..end).filter(|header| header.len() > 20) {
+        rewrite_checksum(header);
+    }
+}
+
+fn rewrite_checksum(header: &mut [u8]) {
+    ip::put(header, 10, [0, 0]);
+    let checksum = ip::fold(ip::sum(header, 0));
+    ip::put(header, 10, checksum);
 }
 
 /// Whether the router's own answers to it would carry its route.
@@ -98,7 +124,5 @@ pub(super) fn record_route(ip: &mut Ip, own: Ipv4Addr) {
     if let Some(place) = header.get_mut(at + 2) {
         *place += 4;
     }
-    ip::put(header, 10, [0, 0]);
-    let checksum = ip::fold(ip::sum(header, 0));
-    ip::put(header, 10, checksum);
+    rewrite_checksum(header);
 }

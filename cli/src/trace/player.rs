@@ -9,6 +9,9 @@ use super::rules::Action;
 use super::scenario::{self, Scenario, Setting, Setup};
 use super::tracker::Tracker;
 
+/// More lines of the table than recordings have, over all steps: there are steps times connections, all held in memory.
+const MOST_LINES: usize = 200_000;
+
 /// What was seen of a step.
 pub(super) struct Moment {
     /// Milliseconds since the beginning.
@@ -21,7 +24,7 @@ pub(super) struct Moment {
 
 pub(super) fn play(scenario: &Scenario, origin: u64) -> Result<Vec<Moment>, Problem> {
     let mut router = make(scenario, origin).map_err(|what| Problem { step: None, what })?;
-    let mut time = 0;
+    let (mut time, mut lines) = (0, 0);
     let mut moments = Vec::with_capacity(scenario.steps.len());
     for (at, step) in scenario.steps.iter().enumerate() {
         let problem = |what| Problem { step: Some(at), what };
@@ -34,6 +37,10 @@ pub(super) fn play(scenario: &Scenario, origin: u64) -> Result<Vec<Moment>, Prob
             step.packet.as_ref().map(|packet| router.packet(packet)).transpose().map_err(problem)?;
         router.tracker.sweep();
         let mut table: Vec<_> = router.tracker.connections().map(|c| line(&c)).collect();
+        lines += table.len();
+        if lines > MOST_LINES {
+            return Err(problem(format!("all steps' tables together have more than {MOST_LINES} lines")));
+        }
         table.sort_by_cached_key(|line| without_seconds(line));
         let events = router.tracker.events();
         moments.push(Moment { time, verdict, table, events });

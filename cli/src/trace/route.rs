@@ -15,8 +15,8 @@ pub(super) enum Route {
     Broadcast,
     /// To a group the router is in.
     Group,
-    /// Nowhere, which its sender is told.
-    Unreachable,
+    /// Nowhere, which its sender is told: the code of ICMPv6's destination unreachable.
+    Unreachable(u8),
     /// Nowhere.
     Nowhere,
 }
@@ -33,6 +33,11 @@ pub(super) fn own_v4(side: u8) -> Ipv4Addr {
 /// The same for IPv6.
 pub(super) fn own_v6(side: u8) -> Ipv6Addr {
     OWN_V6[usize::from(side & 1)]
+}
+
+/// Whether this is the neighbour on a side that all packets go by.
+pub(super) fn is_neighbour(ip: IpAddr, side: u8) -> bool {
+    ip == IpAddr::V6(Ipv6Addr::new(0xfd00, 0xff, u16::from(side) + 1, 0, 0, 0, 0, 2))
 }
 
 /// The route of a packet that came from a side.
@@ -86,15 +91,15 @@ fn input_v6(src: Ipv6Addr, dst: Ipv6Addr, side: u8) -> Route {
     if dst.is_multicast() {
         return if GROUPS_V6.contains(&dst) || solicited(dst, side) { Route::Group } else { Route::Nowhere };
     }
+    // Only side 1 has a route that leads to link-local addresses.
     if dst.is_unicast_link_local() && side == 0 {
-        return Route::Unreachable;
+        return Route::Unreachable(0);
     }
     match v6(dst) {
         // What has no meaning beyond its link stays there (RFC 4291 sections 2.5.2 and 2.5.6).
-        Route::Out(out) | Route::Waits(out)
-            if out != side && (src.is_unspecified() || src.is_unicast_link_local()) =>
-        {
-            Route::Nowhere
+        Route::Out(out) | Route::Waits(out) if out != side && src.is_unspecified() => Route::Nowhere,
+        Route::Out(out) | Route::Waits(out) if out != side && src.is_unicast_link_local() => {
+            Route::Unreachable(2)
         }
         route => route,
     }

@@ -27,6 +27,10 @@ pub(super) struct Router {
     queues: BTreeSet<Queue>,
     /// Identification of the next IPv4 packet of its own.
     id: u16,
+    /// Who has told the link-layer address that it has on a side.
+    neighbours: Vec<(u8, IpAddr)>,
+    /// What waits for others to do so.
+    waiting: Vec<((u8, IpAddr), Vec<u8>)>,
 }
 
 /// What was seen of a packet.
@@ -46,20 +50,27 @@ pub(super) struct Seen {
 
 impl Router {
     pub fn new(tracker: Tracker) -> Self {
-        Self { tracker, log_invalid: u8::MAX, rules: Vec::new(), queues: BTreeSet::new(), id: 1 }
+        Self {
+            tracker,
+            log_invalid: u8::MAX,
+            rules: Vec::new(),
+            queues: BTreeSet::new(),
+            id: 1,
+            neighbours: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
-    /// Adds rules and NAT chains to those there are.
+    /// Adds rules and NAT chains to those there are. Chains that come later are asked first, as in netfilter at equal
+    /// priority (tests/recorded: rules-later).
     pub fn add(&mut self, host: &Host) -> Result<(), String> {
-        for rule in &host.rules {
-            let mut rule = rule.clone();
-            for action in &mut rule.actions {
-                if let Action::Timeout(policy) = action {
-                    self.tracker.add_policy(policy)?;
-                }
+        let mut rules = host.rules.clone();
+        for action in rules.iter_mut().flat_map(|rule| &mut rule.actions) {
+            if let Action::Timeout(policy) = action {
+                self.tracker.add_policy(policy)?;
             }
-            self.rules.push(rule);
         }
+        self.rules.splice(..0, rules);
         if host.nat { self.tracker.nat_hooks() } else { Ok(()) }
     }
 
@@ -107,7 +118,7 @@ impl Router {
         seen.state = transit.state().as_str();
         seen.dir = transit.verdict.as_ref().and_then(Verdict::direction);
         match options::judge(&transit.ip) {
-            Judged::Good => {}
+            Judged::Good => options::clear_rest(&mut transit.ip),
             Judged::Lost => {
                 self.lost(&mut transit);
                 return Ok(seen);
@@ -125,8 +136,12 @@ impl Router {
             Route::Waits(out) => self.forward(&mut transit, out, false, &mut seen),
             Route::Local => self.deliver(&mut transit, true, &mut seen),
             Route::Broadcast | Route::Group => self.deliver(&mut transit, false, &mut seen),
-            Route::Unreachable => {
-                self.tell(&transit.ip, side, Fault::new(1, 0), transit.verdict.as_ref(), &mut seen);
+            // Its time is looked at before its scope.
+            Route::Unreachable(2) if transit.ip.hop_limit() <= 1 => {
+                self.forward(&mut transit, side, false, &mut seen);
+            }
+            Route::Unreachable(code) => {
+                self.tell(&transit.ip, side, Fault::new(1, code), transit.verdict.as_ref(), &mut seen);
                 self.lost(&mut transit);
             }
             Route::Nowhere => self.lost(&mut transit),
@@ -177,6 +192,7 @@ impl Router {
         }
         transit.out = Some(out);
         transit.ip.decrement();
+        options::settle(&mut transit.ip);
         if transit.ip.l3 == L3::V4 {
             options::record_route(&mut transit.ip, route::own_v4(out));
         }
@@ -199,7 +215,7 @@ impl Router {
     /// What the router, on which nobody listens, answers.
     fn answer(&mut self, transit: &Transit, alone: bool, seen: &mut Seen) {
         let ip = &transit.ip;
-        match service::answer(ip, alone) {
+        match service::answer(ip, alone, route::own_v6(transit.side)) {
             Answer::Nothing => {}
             Answer::Reset => {
                 if let Some(reset) = answer::reset(ip, Resetting::Host) {
@@ -213,7 +229,26 @@ impl Router {
                     self.send(reply, transit.side, None, seen);
                 }
             }
+            Answer::Advertisement { addressed, told } => {
+                self.advertise(ip, transit.side, addressed, told, seen)
+            }
             Answer::Fault(fault) => self.tell(ip, transit.side, fault, transit.verdict.as_ref(), seen),
+        }
+    }
+
+    /// Answers a neighbour's question for the link-layer address, not by way of a route. `told`: it has told its own. To one
+    /// that has not, the answer waits until it does.
+    fn advertise(&mut self, ip: &Ip, side: u8, addressed: bool, told: bool, seen: &mut Seen) {
+        let Some(answer) = answer::advertisement(ip, side, addressed) else { return };
+        let neighbour = (side, ip.src);
+        if told && !self.neighbours.contains(&neighbour) {
+            self.neighbours.push(neighbour);
+        }
+        if self.neighbours.contains(&neighbour) || route::is_neighbour(ip.src, side) {
+            let due = self.waiting.extract_if(.., |(to, _)| *to == neighbour).map(|(_, answer)| answer);
+            seen.out.extend(due.chain([answer]).map(|answer| (side, answer)));
+        } else if !addressed {
+            self.waiting.push((neighbour, answer));
         }
     }
 
@@ -243,7 +278,9 @@ impl Router {
 
     /// Sends an ICMP error about a packet.
     fn tell(&mut self, cause: &Ip, side: u8, fault: Fault, verdict: Option<&Verdict>, seen: &mut Seen) {
-        let src = Self::source(cause, side);
+        // RFC 1812 section 4.3.2.7: not about what was sent to many.
+        let many = matches!(route::output(cause.dst, side), Route::Broadcast | Route::Group);
+        let src = Self::source(cause, side).filter(|_| !many || cause.l3 == L3::V6);
         if let Some(error) = src.and_then(|src| answer::error(cause, fault, src, self.id)) {
             self.id = self.id.wrapping_add(1);
             self.send(error, side, verdict, seen);

@@ -1,5 +1,7 @@
 //! What a packet for the router itself meets there: nobody listens on any port.
 
+use std::net::Ipv6Addr;
+
 use conntab::tuple::{L3, protocol};
 use conntab::wire::{self, Checksum, L4};
 
@@ -12,6 +14,12 @@ pub(super) enum Answer {
     Nothing,
     Reset,
     EchoReply,
+    /// A neighbour advertisement. `addressed`: it names the router's link-layer address; `told`: the solicitation named
+    /// that of its sender.
+    Advertisement {
+        addressed: bool,
+        told: bool,
+    },
     Fault(Fault),
 }
 
@@ -19,8 +27,8 @@ pub(super) enum Answer {
 const IGMP: u8 = 2;
 const PIM: u8 = 103;
 
-/// `alone`: the packet was sent to the router alone.
-pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
+/// `alone`: the packet was sent to the router alone. `own`: the router's address on that side.
+pub(super) fn answer(ip: &Ip, alone: bool, own: Ipv6Addr) -> Answer {
     let Some(l4) = ip.protocol() else { return Answer::Nothing };
     let v4 = ip.l3 == L3::V4;
     let mut named_at = 6;
@@ -40,12 +48,17 @@ pub(super) fn answer(ip: &Ip, alone: bool) -> Answer {
         protocol::UDP if alone && datagram(ip) => Answer::Fault(port_unreachable),
         protocol::ICMP if v4 && !alone => Answer::Nothing,
         protocol::ICMPV6 if !alone && ip.src.is_unspecified() => Answer::Nothing,
+        protocol::ICMPV6 if !v4 && ip.payload().first() == Some(&135) => match solicited(ip, own) {
+            Some(told) => Answer::Advertisement { addressed: !alone, told },
+            None => Answer::Nothing,
+        },
         protocol::ICMP if v4 => echo(ip, 8),
         protocol::ICMPV6 if !v4 => echo(ip, 128),
         protocol::UDPLITE if alone && lite(ip) => Answer::Fault(port_unreachable),
         protocol::TCP | protocol::UDP | protocol::UDPLITE | PIM => Answer::Nothing,
         IGMP if v4 => Answer::Nothing,
         ipv6::next::NONE if !v4 => Answer::Nothing,
+        _ if !alone => Answer::Nothing,
         _ if v4 => Answer::Fault(Fault::new(3, 2)),
         _ => Answer::Fault(Fault { kind: 4, code: 1, rest: named_at }),
     }
@@ -66,6 +79,23 @@ fn extension(ip: &Ip, protocol: u8, at: usize) -> Judged {
 fn sound(ip: &Ip) -> bool {
     let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32);
     headers.is_ok_and(|headers| wire::checksum(&ip.bytes, &headers) != Checksum::Bad)
+}
+
+/// Of a valid neighbour solicitation for an address (RFC 4861 section 7.1.1): whether it names the link-layer address of
+/// its sender.
+fn solicited(ip: &Ip, own: Ipv6Addr) -> Option<bool> {
+    const SOURCE: u8 = 1;
+    let (message, mut options) = ip.payload().split_at_checked(24)?;
+    let mut told = false;
+    while !options.is_empty() {
+        let len = usize::from(*options.get(1)?) * 8;
+        let (option, rest) = options.split_at_checked(len).filter(|_| len != 0)?;
+        told |= option.first() == Some(&SOURCE);
+        options = rest;
+    }
+    let valid =
+        message.starts_with(&[135, 0]) && message[8..] == own.octets() && ip.hop_limit() == 255 && sound(ip);
+    valid.then_some(told)
 }
 
 fn echo(ip: &Ip, request: u8) -> Answer {

@@ -196,3 +196,16 @@ fn played_all_the_same() {
     assert_eq!(steps[2]["t_ms"], 999_999_999_000_u64, "{played:#}");
     assert_eq!(steps[3]["verdict"]["state"], "NONE", "{played:#}");
 }
+
+/// Each step's table is recorded whole.
+#[test]
+fn no_recording_is_larger_than_memory() {
+    // A flow each.
+    let step = |n: u16| {
+        format!(r#"{{"in": 0, "packet": "4500001c00004000401126cd0a0100010a020001{n:04x}003500080000"}}"#)
+    };
+    let steps: Vec<_> = (0..4000).map(step).collect();
+    let text = format!(r#"{{"steps": [{}]}}"#, steps.join(","));
+    let said = refused(&text);
+    assert!(said.ends_with("all steps' tables together have more than 200000 lines"), "{said}");
+}

@@ -236,6 +236,14 @@ fn v6_fragments_that_reassembly_leaves_alone() {
             assert_eq!(l4(&packet) == Ok(L4::Fragment), held, "{proto} {len}");
         }
     }
+    for (payload, atomic) in [("", None), ("00", Some((40, 48)))] {
+        let packet = v6(60, &extension(44, &fragment(99, 0, &hex(payload))));
+        assert_eq!(super::super::atomic_fragment(&packet), atomic);
+    }
+    // One that leads nowhere; ones that are not atomic.
+    assert_eq!(super::super::atomic_fragment(&v6(44, &fragment(59, 0, &[0]))), Some((6, 40)));
+    assert_eq!(super::super::atomic_fragment(&v6(44, &fragment(17, 1, &[0; 8]))), None);
+    assert_eq!(super::super::atomic_fragment(&v6(44, &fragment(17, 8, &[0; 8]))), None);
     // What leads nowhere is not cut off.
     assert_eq!(headers(&v6(44, &fragment(60, 0, &hex("6300")))).len, 50);
     assert_eq!(l4(&v6(44, &fragment(59, 1, &[]))), Ok(L4::Fragment));
