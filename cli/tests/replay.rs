@@ -435,13 +435,7 @@ fn all_that_end_at_one_moment_are_told_of() {
     let output = replay(&capture(&packets), &["--events"]);
     let count = |kind| stdout(&output).lines().filter(|line| line.contains(kind)).count();
     assert_eq!((count("[NEW]"), count("[DESTROY]")), (302, 301));
-<<<<<<< HEAD
     let mut late = stdout(&output).lines().filter(|l| l.contains("[DESTROY]") && !l.contains("sport=1000 "));
     let early = late.find(|line| !line.starts_with("[170.000000]"));
     assert_eq!(early, None);
-=======
-    let late: Vec<_> =
-        stdout(&output).lines().filter(|l| l.contains("[DESTROY]") && !l.contains("sport=1000 ")).collect();
-    assert!(late.iter().all(|line| line.starts_with("[170.000000]")), "{late:#?}");
->>>>>>> 43212ab86f22f8eb8778049d7d08a559c3b1a943
 }
