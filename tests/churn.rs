@@ -178,6 +178,8 @@ fn the_memory_reserved_is_what_config_says() {
         timestamp: true,
         nat6: true,
         user_data: 16,
+        events: 1 << 15,
+        timeout_policies: 255,
         prefault: true,
         ..Config::default()
     };

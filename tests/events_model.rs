@@ -161,7 +161,7 @@ impl Player {
         // Some runs meet the wrap of the ticks.
         let now = [1, u64::from(u32::MAX) - 100_000, 1 << 40][seed as usize % 3];
         let random = Random(seed * 0x9e37_79b9 + 1);
-        Self { random, table, worker, now, crowded: seed % 2 == 0, follower: Follower::default() }
+        Self { random, table, worker, now, crowded: seed.is_multiple_of(2), follower: Follower::default() }
     }
 
     fn burst(&mut self) {
