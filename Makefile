@@ -43,7 +43,7 @@ MAN3 := $(wildcard docs/man/*.3)
 # Names that lead to a page of section 3, as page:name.
 LINKS3 := $(shell awk '/^\.SH NAME/ { getline; sub(/ \\-.*/, ""); gsub(/,/, ""); \
 	for (i = 2; i <= NF; i++) print FILENAME ":" $$i }' $(MAN3) /dev/null)
-DOCS := README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT docs/abi.md docs/reasons.md docs/tunables.md
+DOCS := README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT $(wildcard docs/*.md)
 
 # Everything that install puts anywhere.
 INSTALLED := $(BINDIR)/conntab $(INCLUDEDIR)/conntab.h \

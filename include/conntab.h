@@ -367,7 +367,7 @@ typedef struct conntab_connection {
    */
   uint32_t reserved2;
   /**
-   * Packets and bytes: [0] original, [1] reply.
+   * Packets and bytes: of the original direction, then of the reply direction.
    */
   struct conntab_counters counters[2];
   /**
