@@ -7,9 +7,21 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
 step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
-if ! command -v shellcheck >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  step "Debian packages"
-  apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends shellcheck >/dev/null
+# What is used, and the package it is in.
+packages=()
+while read -r tool package; do
+  command -v "$tool" >/dev/null || packages+=("$package")
+done <<'END'
+shellcheck shellcheck
+make make
+c++ g++
+pkg-config pkg-config
+groff groff-base
+abidiff abigail-tools
+END
+if [ "${#packages[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  step "Debian packages: ${packages[*]}"
+  apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
 step "formatting"
@@ -23,10 +35,18 @@ fi
 
 step "lints"
 cargo clippy --workspace --all-targets -- -D warnings
+cargo clippy --workspace --all-targets --features capi -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
 step "tests"
 cargo test --workspace --release
+
+if command -v make >/dev/null; then
+  step "C libraries: installed, used, removed"
+  ci/package.sh
+else
+  echo "make is not installed: the C libraries are not checked"
+fi
 
 step "loom models, preemption bound 2"
 ci/loom.sh 2

@@ -82,47 +82,47 @@ const char *conntab_version_string(void);
 /**
  * An argument is NULL, misaligned, out of its range, or not UTF-8.
  */
-#define CONNTAB_EINVAL -1
+#define CONNTAB_EINVAL (-1)
 
 /**
  * Memory could not be reserved, or the region handed in is too small.
  */
-#define CONNTAB_ENOMEM -2
+#define CONNTAB_ENOMEM (-2)
 
 /**
  * There is no such thing (any more): a stale handle, an unknown name.
  */
-#define CONNTAB_ENOENT -3
+#define CONNTAB_ENOENT (-3)
 
 /**
  * As many exist as the configuration allows.
  */
-#define CONNTAB_EUSERS -4
+#define CONNTAB_EUSERS (-4)
 
 /**
  * A struct is larger than this library knows, and what it does not know is not 0.
  */
-#define CONNTAB_E2BIG -5
+#define CONNTAB_E2BIG (-5)
 
 /**
  * The connection is not this worker's, or not unconfirmed any more.
  */
-#define CONNTAB_ESTATE -6
+#define CONNTAB_ESTATE (-6)
 
 /**
  * It is of another protocol than what was asked for.
  */
-#define CONNTAB_EPROTO -7
+#define CONNTAB_EPROTO (-7)
 
 /**
  * The configuration reserved no room for that.
  */
-#define CONNTAB_EROOM -8
+#define CONNTAB_EROOM (-8)
 
 /**
  * The worker is in use by another thread at this moment.
  */
-#define CONNTAB_EBUSY -9
+#define CONNTAB_EBUSY (-9)
 
 /**
  * What an error means, in English. Static: not to be freed; for a number that is no error, "unknown error". Any
@@ -367,7 +367,7 @@ typedef struct conntab_connection {
    */
   uint32_t reserved2;
   /**
-   * Packets and bytes: [0] original, [1] reply.
+   * Packets and bytes: of the original direction, then of the reply direction.
    */
   struct conntab_counters counters[2];
   /**

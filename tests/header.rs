@@ -1,6 +1,9 @@
 //! `include/conntab.h` is what `src/ffi` says. `CONNTAB_WRITE_DOCS=1 cargo test --test header` writes it anew.
 //!
 //! Each file of `src/ffi` is a chapter, and cbindgen is run for each alone: so what belongs together stands together.
+//! The manual pages of the C library (docs/man) are made of the header.
+
+mod man;
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +92,15 @@ fn chapter(file: &str) -> String {
         .expect(file);
     let mut text = Vec::new();
     bindings.write(&mut text);
-    String::from_utf8(text).expect("UTF-8")
+    // A value with a sign is an expression: it wants parentheses.
+    let text = String::from_utf8(text).expect("UTF-8");
+    let lines = text.lines().map(|line| match line.rsplit_once(' ') {
+        Some((define, value)) if define.starts_with("#define ") && value.starts_with('-') => {
+            format!("{define} ({value})")
+        }
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn header() -> String {
@@ -112,6 +123,23 @@ fn the_header_is_current() {
     }
     let committed = std::fs::read_to_string(&file).expect("include/conntab.h");
     assert!(committed == header, "out of date: CONNTAB_WRITE_DOCS=1 cargo test --test header");
+}
+
+#[test]
+fn the_manual_pages_are_current() {
+    let dir = root().join("docs/man");
+    let pages = man::pages(&header(), &CHAPTERS);
+    if std::env::var_os("CONNTAB_WRITE_DOCS").is_some() {
+        for (name, text) in &pages {
+            std::fs::write(dir.join(name), text).expect("a writable page");
+        }
+    }
+    for (name, text) in &pages {
+        let committed = std::fs::read_to_string(dir.join(name)).expect(name);
+        assert!(committed == *text, "{name} is out of date: CONNTAB_WRITE_DOCS=1 cargo test --test header");
+    }
+    let there = std::fs::read_dir(dir).expect("docs/man").map(|file| file.expect("a file").file_name());
+    assert_eq!(there.filter(|name| name.to_string_lossy().ends_with(".3")).count(), pages.len());
 }
 
 #[test]

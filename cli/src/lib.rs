@@ -7,6 +7,8 @@ mod args;
 pub mod capture;
 mod error;
 mod json;
+#[cfg(test)]
+mod manual;
 mod replay;
 mod summary;
 mod text;

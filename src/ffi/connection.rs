@@ -108,7 +108,7 @@ pub struct conntab_connection {
     pub gre_stream_timeout: u32,
     /// 0.
     pub reserved2: u32,
-    /// Packets and bytes: [0] original, [1] reply.
+    /// Packets and bytes: of the original direction, then of the reply direction.
     pub counters: [conntab_counters; 2],
     /// Seconds since it began.
     pub delta_time: u64,
