@@ -76,7 +76,8 @@ static void a_life(void **state) {
         assert_int_equal(events[i].reserved + events[i].reserved2, 0);
         assert_int_equal(events[i].connection.conn, conn);
         assert_int_equal(events[i].connection.has_counters, i == 4);
-        assert_int_equal(conntab_event_text(&events[i], line, sizeof line), strlen(line));
+        size_t len = conntab_event_text(&events[i], line, sizeof line);
+        assert_int_equal(len, strlen(line));
         if (expected[i].text != NULL) {
             assert_string_equal(line, expected[i].text);
         }
