@@ -23,10 +23,14 @@ fi
 
 step "lints"
 cargo clippy --workspace --all-targets -- -D warnings
+cargo clippy --all-targets --features capi -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
 step "tests"
 cargo test --workspace --release
+
+step "C ABI"
+ci/ffi.sh
 
 step "loom models, preemption bound 2"
 ci/loom.sh 2

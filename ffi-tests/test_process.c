@@ -114,7 +114,7 @@ static void unloads(void **state) {
     pthread_join(thread, NULL);
     void *still = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
     print_message("after dlclose the library is %s\n", still ? "still mapped" : "gone");
-#ifndef SHARED
+#ifndef FFI_SHARED
     /* (A suite that is linked with it keeps it, of course.) */
     assert_null(still);
 #endif
