@@ -47,6 +47,8 @@ if command -v make >/dev/null; then
 else
   echo "make is not installed: the C libraries are not checked"
 fi
+step "C ABI"
+ci/ffi.sh
 
 step "loom models, preemption bound 2"
 ci/loom.sh 2

@@ -378,7 +378,7 @@ typedef struct conntab_connection {
 
 /**
  * Writes a connection as the line of /proc/net/nf_conntrack (without newline) into `buffer`, as snprintf does: up to
- * `size` bytes, ended by a 0; 400 are enough for any. `connection` must be a whole one as this version knows it. Returns the
+ * `size` bytes, ended by a 0; 600 are enough for any. `connection` must be a whole one as this version knows it. Returns the
  * length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
  */
 size_t conntab_connection_text(const struct conntab_connection *connection,
@@ -1247,7 +1247,7 @@ int conntab_table_events(const conntab_table *table,
 
 /**
  * Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to `size`
- * bytes, ended by a 0; 400 are enough for any. `event` must be a whole one as this version knows it. Returns the length
+ * bytes, ended by a 0; 600 are enough for any. `event` must be a whole one as this version knows it. Returns the length
  * of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
  */
 size_t conntab_event_text(const struct conntab_event *event,

@@ -6,16 +6,25 @@ use ahash::RandomState;
 
 use crate::tuple::Key;
 
+/// Four words of the operating system's. (ahash would draw them too, but keeps some on the heap in a static: lost whenever a
+/// host unloads the library.)
+fn random_key() -> [u64; 4] {
+    let mut key = [0; 4];
+    // SAFETY: it writes the array that is lent to it, and no more than its size.
+    let got = unsafe { libc::getrandom(key.as_mut_ptr().cast(), size_of_val(&key), 0) };
+    // Up to 256 bytes come whole once the system is up (getrandom(2)).
+    assert!(got == size_of_val(&key) as isize, "no random numbers: {}", std::io::Error::last_os_error());
+    key
+}
+
 /// The table's secret. The hash never leaves the process, and two tables never share a secret unless a test fixes it.
 pub(crate) struct TupleHash(RandomState);
 
 impl TupleHash {
     /// With this key, or with one drawn at random by the operating system.
     pub fn new(key: Option<[u64; 4]>) -> Self {
-        Self(match key {
-            Some([a, b, c, d]) => RandomState::with_seeds(a, b, c, d),
-            None => RandomState::new(),
-        })
+        let [a, b, c, d] = key.unwrap_or_else(random_key);
+        Self(RandomState::with_seeds(a, b, c, d))
     }
 
     #[inline]

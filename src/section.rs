@@ -70,9 +70,22 @@ impl Worker {
 
     /// Ends it; the worker is idle again if it was before.
     pub(crate) fn end_section(&mut self) {
-        if std::mem::replace(&mut self.held, Held::No) == Held::Idle && self.pendings == 0 {
+        if std::mem::replace(&mut self.held, Held::No) == Held::Idle {
             self.local.leave();
         }
+    }
+
+    /// A burst begins: the end of a section that is open does not end the burst.
+    #[inline]
+    pub(crate) fn work_in_section(&mut self) {
+        if self.held == Held::Idle {
+            self.held = Held::Busy;
+        }
+    }
+
+    /// The worker is idle: no section is open any more.
+    pub(crate) fn forget_section(&mut self) {
+        self.held = Held::No;
     }
 
     /// Whether it is in a section, or at work on a burst.

@@ -167,6 +167,8 @@ impl Worker {
         self.release_pending();
         self.local.enter();
         self.take_over_tunables();
+        #[cfg(feature = "capi")]
+        self.work_in_section();
     }
 
     /// It is told the time.
@@ -227,6 +229,8 @@ impl Worker {
         self.permits.give_all(&self.shared.limit);
         self.publish();
         self.local.leave();
+        #[cfg(feature = "capi")]
+        self.forget_section();
     }
 
     /// Gives an unconfirmed connection another reply tuple than the inverse of its original one: what NAT needs. SRC_NAT

@@ -210,7 +210,7 @@ pub const CONNTAB_TCP_CLOSE: u8 = 8;
 pub const CONNTAB_TCP_SYN_SENT2: u8 = 9;
 
 /// Writes a connection as the line of /proc/net/nf_conntrack (without newline) into `buffer`, as snprintf does: up to
-/// `size` bytes, ended by a 0; 400 are enough for any. `connection` must be a whole one as this version knows it. Returns the
+/// `size` bytes, ended by a 0; 600 are enough for any. `connection` must be a whole one as this version knows it. Returns the
 /// length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_connection_text(

@@ -88,6 +88,7 @@ pub(super) fn number(error: &ConfigError) -> c_int {
     match error {
         ConfigError::UnknownTunable(_) => CONNTAB_ENOENT,
         ConfigError::Memory { .. } => CONNTAB_ENOMEM,
+        ConfigError::Region { len, needed } if len < needed => CONNTAB_ENOMEM,
         ConfigError::TooManyWorkers(_) => CONNTAB_EUSERS,
         _ => CONNTAB_EINVAL,
     }

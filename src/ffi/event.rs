@@ -99,7 +99,7 @@ pub extern "C" fn conntab_table_events(
 }
 
 /// Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to `size`
-/// bytes, ended by a 0; 400 are enough for any. `event` must be a whole one as this version knows it. Returns the length
+/// bytes, ended by a 0; 600 are enough for any. `event` must be a whole one as this version knows it. Returns the length
 /// of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_event_text(event: *const conntab_event, buffer: *mut c_char, size: usize) -> usize {
