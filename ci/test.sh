@@ -28,6 +28,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-it
 step "tests"
 cargo test --workspace --release
 
+step "dataplanes: real programs across the example firewalls"
+ci/dataplane.sh
+
 step "loom models, preemption bound 2"
 ci/loom.sh 2
 
