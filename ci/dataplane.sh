@@ -205,7 +205,7 @@ build_dpdk() {
         DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends dpdk-dev >/dev/null 2>&1 || :
     fi
     pkg-config --exists libdpdk || skip "DPDK (dpdk-dev) cannot be installed"
-    make --no-print-directory -C examples/dpdk
+    make --silent --no-print-directory -C examples/dpdk firewall check
 }
 start_dpdk() {
     ip netns exec "$firewall" examples/dpdk/firewall --no-huge --no-pci -m 256 -l 0 --no-telemetry \
