@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs real programs across the example firewalls: examples/firewall (Rust, AF_PACKET) and examples/dpdk (C, DPDK).
-# Usage: ci/dataplane.sh [rust|dpdk]     (both without an argument; about a minute and a half each)
+# Usage: ci/dataplane.sh [rust|dpdk]     (both without an argument; about a minute each)
+# LCORES=0,1: DPDK with two lcores, which poll.
 #
 #   client c0 ------ f0 firewall f1 ------ r0 router r1 ------ s0 server
 #   192.0.2.10                             192.0.2.1  198.51.100.1    198.51.100.10
@@ -208,8 +209,9 @@ build_dpdk() {
     make --silent --no-print-directory -C examples/dpdk firewall check
 }
 start_dpdk() {
-    ip netns exec "$firewall" examples/dpdk/firewall --no-huge --no-pci -m 256 -l 0 --no-telemetry \
-        --file-prefix "$prefix" --vdev=net_af_packet0,iface=f0 --vdev=net_af_packet1,iface=f1 -- "${rules[@]}" \
+    ip netns exec "$firewall" examples/dpdk/firewall --no-huge --no-pci -m 256 -l "${LCORES:-0}" --no-telemetry \
+        --file-prefix "$prefix" --vdev=net_af_packet0,iface=f0,framecnt=8192 --vdev=net_af_packet1,iface=f1,framecnt=8192 \
+        -- "${rules[@]}" \
         >"$tmp/firewall.log" 2>&1 &
 }
 
@@ -317,6 +319,45 @@ iperf_says() {
 }
 udp_loss_small() { awk '{ exit !($2 < 5) }' "$tmp/iperf"; }
 
+# A frame with a VLAN tag, from the client, is a packet, and leaves for the router with its tag.
+tagged() {
+    local receiver
+    cat >"$tmp/tagged.py" <<'END'
+import socket, struct, sys
+
+SOL_PACKET, PACKET_AUXDATA, VLAN_VALID = 263, 8, 0x10
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+if sys.argv[1] == "send":
+    raw.bind(("c0", 0))
+    ip = [0x4500, 34, 0, 0, 0x4011, 0, 0xC000, 0x020A, 0xC000, 0x0201]
+    ip[5] = ~((sum(ip) & 0xFFFF) + (sum(ip) >> 16)) & 0xFFFF
+    udp = struct.pack("!4H", 1111, 2222, 14, 0) + b"tagged"
+    link = b"\xff" * 6 + b"\x02" + b"\0" * 5 + struct.pack("!3H", 0x8100, 0x2005, 0x0800)
+    raw.send(link + struct.pack("!10H", *ip) + udp)
+    sys.exit()
+raw.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+raw.bind(("r0", 3))
+raw.settimeout(5)
+print("ready", flush=True)
+while True:
+    frame, messages, _, _ = raw.recvmsg(2048, 64)
+    # The kernel has taken the tag out of the frame.
+    if b"tagged" in frame and messages:
+        status, _, _, _, _, tci, tpid = struct.unpack("3I4H", messages[0][2][:20])
+        print(f"status={status:#x} tci={tci:#x} type={tpid:#x}")
+        sys.exit(not (status & VLAN_VALID and tci == 0x2005 and tpid == 0x8100))
+END
+    in_ns "$router" timeout 10 python3 "$tmp/tagged.py" receive >"$tmp/tagged" 2>&1 &
+    receiver=$!
+    for _ in {1..50}; do
+        ! grep -q ready "$tmp/tagged" || break
+        sleep 0.1
+    done
+    in_ns "$client" python3 "$tmp/tagged.py" send
+    wait "$receiver" || { cat "$tmp/tagged"; return 1; }
+    control dump | grep 'dport=2222'
+}
+
 programs() {
     local before
     ok "ping, v4" inside ping -n -q -c 5 -i 0.1 -W 2 $server4
@@ -343,6 +384,12 @@ programs() {
     settle
     ok "the ICMP errors were judged RELATED" sums "$(stat port1.related) >= 8"
 
+    ok "a frame with a VLAN tag is tracked, and keeps it" tagged
+    before=$(stat port0.fragment)
+    ok "fragments do not pass" not inside ping -n -q -c 2 -i 0.2 -W 1 -s 2000 $server4
+    settle
+    ok "they were counted" sums "$(stat port0.fragment) == $before + 4"
+
     before=$(stat port1.dropped)
     ok "from outside: no connection to a service that is not listed" not outside "${fetch[@]}" --max-time 2 http://$client4:8080/
     ok "from outside: one that is listed, TCP" outside "${fetch[@]}" --max-time 5 -o /dev/null http://$client4/large
@@ -356,20 +403,23 @@ programs() {
 
 # A thousand connections, each for one request; the server closes them.
 short_connections() {
-    local before after
+    local before after sent_before received_before
     settle
-    before=$(stat insert)
+    before=$(stat insert) sent_before=$((c0 + r0)) received_before=$(($(stat port0.rx) + $(stat port1.rx)))
     ok "1,000 short HTTP connections" inside "${fetch[@]}" -Z --parallel-max 20 --resolve "six.example:80:[$server6]" \
         -o /dev/null "http://$server4/short?[1-500]" -o /dev/null "http://six.example/short?[1-500]"
     settle
     after=$(stat insert)
     ok "they are 1,000 new connections" equal $((after - before)) 1000
+    ok "no packet of theirs was missed" equal $((c0 + r0 - sent_before)) \
+        $(($(stat port0.rx) + $(stat port1.rx) - received_before))
     control dump >"$tmp/dump"
     ok "the table holds them, in TIME_WAIT" sums \
         "$(grep -Ec 'TIME_WAIT .* dport=80 .*\[ASSURED\]' "$tmp/dump" || :) >= 1000"
 }
 
-# Reads table, events and statistics at one moment: none that counts may differ before and after.
+# Reads table, events and statistics at one moment: what is counted is the same before and after, and nothing that has
+# expired (which a dump does not show) waits to be swept.
 snapshot() {
     local before
     for _ in {1..20}; do
@@ -378,7 +428,8 @@ snapshot() {
         control events >>"$tmp/events"
         control dump >"$tmp/dump"
         control stats >"$tmp/stats"
-        [[ $before != "$(ends)" ]] || return 0
+        [[ $before == "$(ends)" && $(stat connections) == "$(wc -l <"$tmp/dump")" ]] || continue
+        return 0
     done
     echo "the table does not come to rest"
     return 1
@@ -387,6 +438,17 @@ ends() { echo "$(stat insert) $(stat expired) $(stat deleted) $(stat early_drop)
 
 # How many events of this kind there were
 events() { grep -Fc "[$1]" "$tmp/events" || :; }
+
+# received PORT SENT: what was sent to this port was received, or counted as missed. DPDK's driver for AF_PACKET does not
+# count what finds its ring full (not in 22.11): a little of the bulk may be lost on a busy machine, as TCP can bear.
+received() {
+    local gap=$(($2 - $(stat "port$1.rx") - $(stat "port$1.missed")))
+    echo "$2 sent, $gap of them neither received nor missed"
+    case $which in
+    rust) ((gap == 0)) ;;
+    dpdk) ((gap >= 0 && gap <= $2 / 20)) ;;
+    esac
+}
 
 # Everything that must agree, whatever was done
 books() {
@@ -411,8 +473,8 @@ books() {
         ok "$1: port $port: what passed was sent by port $other" sums "$(stat port$port.rx) - $(stat port$port.truncated) -
             $(stat port$port.dropped) == $(stat port$other.tx) + $(stat port$other.tx_failed)"
     done
-    ok "$1: port 0 received what the client sent" sums "$(stat port0.rx) + $(stat port0.missed) == $((c0 - c0_base))"
-    ok "$1: port 1 received what the router sent" sums "$(stat port1.rx) + $(stat port1.missed) == $((r0 - r0_base))"
+    ok "$1: port 0 received what the client sent" received 0 $((c0 - c0_base))
+    ok "$1: port 1 received what the router sent" received 1 $((r0 - r0_base))
     ok "$1: the kernel sent what port 0 sent" sums "$(stat port0.tx) == $((f0 - f0_base))"
     ok "$1: the kernel sent what port 1 sent" sums "$(stat port1.tx) == $((f1 - f1_base))"
 }
@@ -458,7 +520,7 @@ dataplane() {
         ok "then everything expires" table_empty
         books "at the end"
         printf '      %s packets from inside, %s from outside, %s + %s missed\n' \
-            "$(stat port0.rx)" "$(stat port1.rx)" "$(stat port0.missed)" "$(stat port1.missed)"
+            "$(stat port0.rx)" "$(stat port1.rx)" "$((c0 - c0_base - $(stat port0.rx)))" "$((r0 - r0_base - $(stat port1.rx)))"
         ok "SIGTERM: it ends in order" stops
     fi
     network_down
