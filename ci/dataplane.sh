@@ -196,7 +196,7 @@ settle() {
 
 build_rust() { cargo build --release --quiet --example firewall; }
 start_rust() {
-    ip netns exec "$firewall" target/release/examples/firewall "${rules[@]}" f0 f1 >"$tmp/firewall.log" 2>&1 &
+    ip netns exec "$firewall" "${CARGO_TARGET_DIR:-target}/release/examples/firewall" "${rules[@]}" f0 f1 >"$tmp/firewall.log" 2>&1 &
 }
 
 build_dpdk() {
@@ -209,10 +209,11 @@ build_dpdk() {
     make --silent --no-print-directory -C examples/dpdk firewall check
 }
 start_dpdk() {
-    ip netns exec "$firewall" examples/dpdk/firewall --no-huge --no-pci -m 256 -l "${LCORES:-0}" --no-telemetry \
-        --file-prefix "$prefix" --vdev=net_af_packet0,iface=f0,framecnt=8192 --vdev=net_af_packet1,iface=f1,framecnt=8192 \
-        -- "${rules[@]}" \
-        >"$tmp/firewall.log" 2>&1 &
+    local lcores
+    lcores=${LCORES:-$(taskset -cp $$ | sed -E 's/.*: ([0-9]+).*/\1/')}
+    ip netns exec "$firewall" examples/dpdk/firewall --no-huge --no-pci -m 256 -l "$lcores" --no-shconf --no-telemetry \
+        --file-prefix "$prefix" --vdev=net_af_packet0,iface=f0,framecnt=8192 \
+        --vdev=net_af_packet1,iface=f1,framecnt=8192 -- "${rules[@]}" >"$tmp/firewall.log" 2>&1 &
 }
 
 start_firewall() {
@@ -386,9 +387,15 @@ programs() {
 
     ok "a frame with a VLAN tag is tracked, and keeps it" tagged
     before=$(stat port0.fragment)
-    ok "fragments do not pass" not inside ping -n -q -c 2 -i 0.2 -W 1 -s 2000 $server4
+    ok "fragments do not pass, v6" not inside ping -n -q -c 2 -i 0.2 -W 1 -s 2000 $server6
     settle
-    ok "they were counted" sums "$(stat port0.fragment) == $before + 4"
+    ok "they were counted, v6" sums "$(stat port0.fragment) == $before + 4"
+    # Not with DPDK's driver for AF_PACKET, which has the kernel put fragments of IPv4 together.
+    if [[ $which == rust ]]; then
+        ok "fragments do not pass, v4" not inside ping -n -q -c 2 -i 0.2 -W 1 -s 2000 $server4
+        settle
+        ok "they were counted, v4" sums "$(stat port0.fragment) == $before + 8"
+    fi
 
     before=$(stat port1.dropped)
     ok "from outside: no connection to a service that is not listed" not outside "${fetch[@]}" --max-time 2 http://$client4:8080/
@@ -462,6 +469,8 @@ books() {
         sums "$destroy == $(stat expired) + $(stat deleted) + $(stat early_drop)"
     ok "$1: the table counts what the dump shows" equal "$(stat connections)" "$live"
     for name in events_lost lost insert_failed drop early_drop chaintoolong reclaim_stalled busy; do
+        # Two workers may meet at a connection; one that was interrupted there makes the other judge without it.
+        [[ $name != busy || ${LCORES:-} != *[,-]* ]] || continue
         ok "$1: $name is 0" equal "$(stat $name)" 0
     done
     ok "$1: INVALID is what the ports counted" sums "$(stat invalid) == $(stat port0.invalid) + $(stat port1.invalid)"
@@ -534,7 +543,7 @@ main() {
         [[ $which == rust || $which == dpdk ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
     done
     ((EUID == 0)) || skip "not root"
-    have ip:iproute2 ss:iproute2 ethtool:ethtool sysctl:procps nginx:nginx-light curl:curl ping:iputils-ping iperf3:iperf3 \
+    have ip:iproute2 ss:iproute2 ethtool:ethtool sysctl:procps nginx:nginx-light curl:curl taskset:util-linux ping:iputils-ping iperf3:iperf3 \
         traceroute:traceroute socat:socat python3:python3 || skip "its Debian packages cannot be installed"
     trap cleanup EXIT
     trap 'exit 1' INT TERM HUP
