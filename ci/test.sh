@@ -50,6 +50,9 @@ fi
 step "C ABI"
 ci/ffi.sh
 
+step "dataplanes: real programs across the example firewalls"
+ci/dataplane.sh
+
 step "loom models, preemption bound 2"
 ci/loom.sh 2
 

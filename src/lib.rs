@@ -3,7 +3,7 @@
 //! Make a [`Table`] from a [`Config`]; give each thread a [`Worker`] of it; let it [`track`](Worker::track) bursts of
 //! [`Packet`]s into [`Verdict`]s, apply rules, and [`confirm`](Worker::confirm) what leaves the box. Now and then
 //! [`reap`](Worker::reap). To look without touching there is a read [`Section`]; from outside the packet path a [`Table`] can
-//! be dumped, flushed and tuned. The README has an example, `examples/firewall.rs` a longer one.
+//! be dumped, flushed and tuned. The README has an example, `examples/firewall` a whole firewall.
 //!
 //! - **Threads.** A [`Table`] is used from any thread. A [`Worker`] may move between threads (`Send`) but belongs to one at
 //!   a time; when it has nothing to do it must be [`idle`](Worker::idle).

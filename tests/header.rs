@@ -35,7 +35,7 @@ const PREFACE: &str = r#"/* SPDX-License-Identifier: MIT OR Apache-2.0 */
  *       conntab_track(worker, now, packets, n, verdicts);    NEW, ESTABLISHED, RELATED, INVALID ...
  *       ... rules: which packets leave ...
  *       conntab_confirm(worker, now, verdicts, n, keep);     what leaves enters the table
- *       conntab_reap(worker, now, 1024);                     now and then: expiry, in slices
+ *       conntab_reap(worker, now, 1024, NULL);               now and then: expiry, in slices
  *   }
  *
  * Rules that hold throughout:

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The rules, and the way of a burst: receive, describe, track, rules, confirm, send. This is what a host of conntab
+ * writes; the rest of the example is what it needs around that.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include <conntab_dpdk.h>
+
+#include "firewall.h"
+
+bool
+rules_allow(struct rules *rules, const char *list)
+{
+	while (*list != '\0') {
+		struct service service;
+		char *end;
+		unsigned long port;
+
+		if (strncmp(list, "tcp/", 4) == 0)
+			service.l4 = 6;
+		else if (strncmp(list, "udp/", 4) == 0)
+			service.l4 = 17;
+		else
+			return false;
+		list += 4;
+		if (*list < '0' || *list > '9')
+			return false;
+		port = strtoul(list, &end, 10);
+		if (port > UINT16_MAX || (*end != '\0' && *end != ',') || rules->n_services == MAX_SERVICES)
+			return false;
+		service.port = (uint16_t)port;
+		rules->services[rules->n_services++] = service;
+		list = *end == ',' ? end + 1 : end;
+	}
+	return true;
+}
+
+/* Where a new connection goes to is asked of the library, which has read the headers already. */
+static bool
+is_service(const struct rules *rules, conntab_worker *worker, uint64_t now, const struct conntab_verdict *verdict)
+{
+	struct conntab_connection connection;
+	const struct conntab_tuple *to = &connection.original;
+	unsigned int i;
+
+	if (rules->n_services == 0)
+		return false;
+	if (conntab_copy(worker, now, verdict->conn, &connection, sizeof(connection)) != CONNTAB_OK)
+		return false;
+	for (i = 0; i < rules->n_services; i++)
+		if (rules->services[i].l4 == to->l4 && rules->services[i].port == to->dport)
+			return true;
+	return false;
+}
+
+/* What to do with one packet. */
+static bool
+passes(const struct rules *rules, conntab_worker *worker, uint64_t now, const struct conntab_verdict *verdict,
+       unsigned int from)
+{
+	switch (verdict->state) {
+	case CONNTAB_ESTABLISHED:
+	case CONNTAB_RELATED:   /* ICMP errors about a connection */
+	case CONNTAB_UNTRACKED: /* IPv6 neighbour discovery, as in the kernel */
+		return true;
+	case CONNTAB_NEW:
+		return from == INSIDE || is_service(rules, worker, now, verdict);
+	case CONNTAB_FRAGMENT:
+		/* conntab does not put fragments together yet; and one that nobody has judged may hold anything. */
+		return rules->pass_fragments;
+	default: /* CONNTAB_INVALID, CONNTAB_DROP */
+		return false;
+	}
+}
+
+/* Counts up what only this lcore writes. */
+static void
+count(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, now + n, memory_order_relaxed);
+}
+
+unsigned int
+firewall_burst(struct firewall *firewall, conntab_worker *worker, unsigned int from, uint64_t now)
+{
+	struct counters *counters = &firewall->counters[from];
+	struct counters *other = &firewall->counters[1 - from];
+	struct rte_mbuf *frames[BURST], *sending[BURST], *dropping[BURST];
+	struct conntab_packet packets[BURST];
+	struct conntab_verdict verdicts[BURST];
+	int place[BURST]; /* which packet a frame holds, or -1 */
+	unsigned int n, n_packets = 0, n_sending = 0, n_dropping = 0, i, sent;
+	uint64_t keep = 0;
+
+	n = rte_eth_rx_burst(firewall->ports[from], 0, frames, BURST);
+	if (n == 0)
+		return 0;
+
+	/* ARP and other strangers have no connection; they pass. */
+	for (i = 0; i < n; i++)
+		place[i] = conntab_dpdk_packet(frames[i], &packets[n_packets]) ? (int)n_packets++ : -1;
+
+	/* All of them at once: this is what makes it fast. Neither call can fail with these arguments. */
+	conntab_track(worker, now, packets, n_packets, verdicts);
+	for (i = 0; i < n_packets; i++)
+		if (passes(&firewall->rules, worker, now, &verdicts[i], from))
+			keep |= UINT64_C(1) << i;
+	/* What passes enters the table now; it is also here that events are told. */
+	conntab_confirm(worker, now, verdicts, n_packets, keep);
+
+	for (i = 0; i < n; i++) {
+		bool pass = true;
+
+		if (place[i] < 0) {
+			count(&counters->bridged, 1);
+		} else {
+			const struct conntab_verdict *verdict = &verdicts[place[i]];
+
+			count(&counters->state[verdict->state], 1);
+			/* Confirming may have decided against a packet: it lost a clash, or there was no room. */
+			pass = (keep >> place[i] & 1) != 0 && verdict->state != CONNTAB_DROP;
+		}
+		if (pass)
+			sending[n_sending++] = frames[i];
+		else
+			dropping[n_dropping++] = frames[i];
+	}
+
+	/* A full queue loses frames, as a wire does. */
+	sent = rte_eth_tx_burst(firewall->ports[1 - from], 0, sending, (uint16_t)n_sending);
+	if (sent < n_sending)
+		rte_pktmbuf_free_bulk(&sending[sent], n_sending - sent);
+	if (n_dropping > 0)
+		rte_pktmbuf_free_bulk(dropping, n_dropping);
+	count(&counters->rx, n);
+	count(&counters->dropped, n_dropping);
+	count(&other->tx, sent);
+	count(&other->tx_failed, n_sending - sent);
+	return n;
+}
