@@ -310,7 +310,8 @@ impl Worker {
             return false;
         }
         let entry = table.entry(index);
-        if entry.key_of(table.context(), index, Direction::Original).l4() != protocol::TCP {
+        let expired = Word::unpack(entry.word_acquire()).left(tick) <= 0;
+        if expired || entry.key_of(table.context(), index, Direction::Original).l4() != protocol::TCP {
             return false;
         }
         // Inside the record, so that no packet under judgement writes its own state over it. If others keep us out, one may.
