@@ -211,7 +211,7 @@ build_dpdk() {
 start_dpdk() {
     local lcores
     lcores=${LCORES:-$(taskset -cp $$ | sed -E 's/.*: ([0-9]+).*/\1/')}
-    ip netns exec "$firewall" examples/dpdk/firewall --no-huge --no-pci -m 256 -l "$lcores" --no-shconf --no-telemetry \
+    RUNTIME_DIRECTORY=$tmp ip netns exec "$firewall" examples/dpdk/firewall --no-huge --no-pci -m 256 -l "$lcores" --no-shconf --no-telemetry \
         --file-prefix "$prefix" --vdev=net_af_packet0,iface=f0,framecnt=8192 \
         --vdev=net_af_packet1,iface=f1,framecnt=8192 -- "${rules[@]}" >"$tmp/firewall.log" 2>&1 &
 }
