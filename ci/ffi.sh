@@ -88,6 +88,7 @@ check "the library" library "$out" staticlib,cdylib
 check "programs" programs "$out/static" "$out/release/libconntab.a" &&
   everything "$out/static" static
 check "layout of the structs (ffi-tests/layout.txt)" same ffi-tests/layout.txt <("$out/static/layout")
+check "layout of the structs in Rust" cargo test --quiet --release --features capi --lib ffi::
 readme_example() {
   awk '/^<!-- examples\/c\/minimal.c -->$/ { found = 1; next } found && /^```c$/ { inside = 1; next }
        inside && /^```$/ { exit } inside' README.md | diff -u examples/c/minimal.c -

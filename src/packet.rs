@@ -103,6 +103,23 @@ impl<'a> Packet<'a> {
         self
     }
 
+    /// Where each field lies, in order, for comparison with C's.
+    #[cfg(all(test, feature = "capi"))]
+    pub(crate) const OFFSETS: [usize; 9] = {
+        use std::mem::offset_of;
+        [
+            offset_of!(Self, l3),
+            offset_of!(Self, caplen),
+            offset_of!(Self, len),
+            offset_of!(Self, zone_orig),
+            offset_of!(Self, zone_reply),
+            offset_of!(Self, hook),
+            offset_of!(Self, reserved),
+            offset_of!(Self, flags),
+            offset_of!(Self, hash),
+        ]
+    };
+
     /// The bytes from the IP header on.
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {

@@ -14,6 +14,8 @@ mod event;
 mod packet;
 mod section;
 mod table;
+#[cfg(all(test, not(conntab_loom)))]
+mod tests;
 mod version;
 mod worker;
 
