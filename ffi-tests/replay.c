@@ -115,7 +115,7 @@ int main(int argc, char **argv) {
     qsort(all, n, sizeof *all, compare);
     for (size_t i = 0; i < n; i++) {
         char line[600];
-        conntab_connection_text(&all[i], line, sizeof line);
+        conntab_connection_text(&all[i], sizeof(conntab_connection), line, sizeof line);
         puts(line);
     }
     free(all);

@@ -76,7 +76,7 @@ static void a_life(void **state) {
         assert_int_equal(events[i].reserved + events[i].reserved2, 0);
         assert_int_equal(events[i].connection.conn, conn);
         assert_int_equal(events[i].connection.has_counters, i == 4);
-        size_t len = conntab_event_text(&events[i], line, sizeof line);
+        size_t len = conntab_event_text(&events[i], sizeof(conntab_event), line, sizeof line);
         assert_int_equal(len, strlen(line));
         if (expected[i].text != NULL) {
             assert_string_equal(line, expected[i].text);
@@ -184,18 +184,18 @@ static void text(void **state) {
     conntab_event event = one_event(), two[2];
     memset(two, 0, sizeof two);
     char whole[LINE_MAX_] = "as it was";
-    assert_int_equal(conntab_event_text(NULL, whole, sizeof whole), 0);
-    assert_int_equal(conntab_event_text(crooked(two), whole, sizeof whole), 0);
-    assert_int_equal(conntab_event_text(&two[0], whole, sizeof whole), 0);
+    assert_int_equal(conntab_event_text(NULL, sizeof(conntab_event), whole, sizeof whole), 0);
+    assert_int_equal(conntab_event_text(crooked(two), sizeof(conntab_event), whole, sizeof whole), 0);
+    assert_int_equal(conntab_event_text(&two[0], sizeof(conntab_event), whole, sizeof whole), 0);
     assert_string_equal(whole, "as it was");
-    size_t len = conntab_event_text(&event, whole, sizeof whole);
+    size_t len = conntab_event_text(&event, sizeof(conntab_event), whole, sizeof whole);
     assert_int_equal(len, strlen(whole));
-    assert_int_equal(conntab_event_text(&event, NULL, 0), len);
-    assert_int_equal(conntab_event_text(&event, NULL, 99), len);
+    assert_int_equal(conntab_event_text(&event, sizeof(conntab_event), NULL, 0), len);
+    assert_int_equal(conntab_event_text(&event, sizeof(conntab_event), NULL, 99), len);
     for (size_t size = 0; size < len + 2; size++) {
         char *buffer = malloc(size + 1);
         memset(buffer, 'x', size + 1);
-        assert_int_equal(conntab_event_text(&event, buffer, size), len);
+        assert_int_equal(conntab_event_text(&event, sizeof(conntab_event), buffer, size), len);
         assert_int_equal(buffer[size], 'x');
         if (size > 0) {
             assert_int_equal(strlen(buffer), size - 1 < len ? size - 1 : len);
@@ -204,7 +204,7 @@ static void text(void **state) {
     }
     for (unsigned kind = 0; kind < 256; kind++) {
         event.kind = (uint8_t)kind;
-        assert_int_equal(conntab_event_text(&event, NULL, 0) > 0, kind <= CONNTAB_EVENT_DESTROY);
+        assert_int_equal(conntab_event_text(&event, sizeof(conntab_event), NULL, 0) > 0, kind <= CONNTAB_EVENT_DESTROY);
     }
 }
 
@@ -221,7 +221,7 @@ static void text_garbage(void **state) {
             event.connection.proto_state %= 12;
         }
         char line[LINE_MAX_];
-        size_t len = conntab_event_text(&event, line, sizeof line);
+        size_t len = conntab_event_text(&event, sizeof(conntab_event), line, sizeof line);
         longest = len > longest ? len : longest;
         assert_in_range(len, 0, sizeof line - 1);
     }

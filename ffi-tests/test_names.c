@@ -71,14 +71,14 @@ static void text(void **state) {
     (void)state;
     conntab_connection c = sample();
     char line[400];
-    assert_int_equal(conntab_connection_text(&c, line, sizeof line), strlen(LINE));
+    assert_int_equal(conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line), strlen(LINE));
     assert_string_equal(line, LINE);
 
     c.has_counters = c.has_delta_time = 1;
     c.counters[1].bytes = 12345678901ull;
     c.delta_time = 99;
     c.zone_orig = 3;
-    conntab_connection_text(&c, line, sizeof line);
+    conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line);
     assert_non_null(strstr(line, "packets=0 bytes=12345678901 "));
     assert_non_null(strstr(line, "delta-time=99 "));
     assert_non_null(strstr(line, "zone-orig=3 "));
@@ -87,7 +87,7 @@ static void text(void **state) {
     c = sample();
     for (unsigned number = 0; number <= UINT8_MAX; number++) {
         c.proto_state = (uint8_t)number;
-        size_t len = conntab_connection_text(&c, line, sizeof line);
+        size_t len = conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line);
         assert_true(number <= CONNTAB_TCP_SYN_SENT2 ? len > 0 : len == 0);
     }
 }
@@ -100,7 +100,7 @@ static void text_buffers(void **state) {
     for (size_t size = 0; size < whole + 3; size++) {
         char *buffer = malloc(size + 1); /* so that Valgrind sees the end */
         memset(buffer, 'x', size + 1);
-        assert_int_equal(conntab_connection_text(&c, buffer, size), whole);
+        assert_int_equal(conntab_connection_text(&c, sizeof(conntab_connection), buffer, size), whole);
         assert_int_equal(buffer[size], 'x');
         if (size > 0) {
             size_t written = size - 1 < whole ? size - 1 : whole;
@@ -109,8 +109,8 @@ static void text_buffers(void **state) {
         }
         free(buffer);
     }
-    assert_int_equal(conntab_connection_text(&c, NULL, 0), whole);
-    assert_int_equal(conntab_connection_text(&c, NULL, 100), whole);
+    assert_int_equal(conntab_connection_text(&c, sizeof(conntab_connection), NULL, 0), whole);
+    assert_int_equal(conntab_connection_text(&c, sizeof(conntab_connection), NULL, 100), whole);
 }
 
 static void text_misuse(void **state) {
@@ -118,17 +118,17 @@ static void text_misuse(void **state) {
     conntab_connection c = sample(), two[2];
     char line[400] = "as it was";
     memset(two, 0, sizeof two);
-    assert_int_equal(conntab_connection_text(NULL, line, sizeof line), 0);
-    assert_int_equal(conntab_connection_text((const conntab_connection *)crooked(two), line, sizeof line), 0);
+    assert_int_equal(conntab_connection_text(NULL, sizeof(conntab_connection), line, sizeof line), 0);
+    assert_int_equal(conntab_connection_text((const conntab_connection *)crooked(two), sizeof(conntab_connection), line, sizeof line), 0);
     /* A family that is none, an IPv4 address of more than four bytes, in either tuple. */
     c.original.l3 = 0;
-    assert_int_equal(conntab_connection_text(&c, line, sizeof line), 0);
+    assert_int_equal(conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line), 0);
     c = sample();
     c.reply.l3 = 255;
-    assert_int_equal(conntab_connection_text(&c, line, sizeof line), 0);
+    assert_int_equal(conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line), 0);
     c = sample();
     c.reply.dst[15] = 1;
-    assert_int_equal(conntab_connection_text(&c, line, sizeof line), 0);
+    assert_int_equal(conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line), 0);
     assert_string_equal(line, "as it was");
 }
 
@@ -147,7 +147,7 @@ static void text_garbage(void **state) {
             c.original.l4 = protocols[random64(&seed) % 7];
             c.proto_state %= 12;
         }
-        size_t len = conntab_connection_text(&c, line, sizeof line);
+        size_t len = conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line);
         if (len > 0) {
             assert_true(len >= sizeof line || strlen(line) == len);
         }
@@ -162,7 +162,7 @@ static void text_garbage(void **state) {
     for (unsigned l4 = 0; l4 < 256; l4++) {
         c.original.l4 = c.reply.l4 = (uint8_t)l4;
         c.proto_state = CONNTAB_TCP_ESTABLISHED;
-        size_t len = conntab_connection_text(&c, NULL, 0);
+        size_t len = conntab_connection_text(&c, sizeof(conntab_connection), NULL, 0);
         longest = len > longest ? len : longest;
     }
     print_message("longest line of a connection: %zu\n", longest);

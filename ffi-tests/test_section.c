@@ -28,6 +28,12 @@ static void misuse(void **state) {
     assert_int_equal(conntab_copy(NULL, NOW, conn, &connection, sizeof connection), CONNTAB_EINVAL);
     assert_int_equal(conntab_copy(h.worker, NOW, conn, NULL, sizeof connection), CONNTAB_EINVAL);
     assert_int_equal(conntab_copy(h.worker, NOW, conn, &connection, 0), CONNTAB_EINVAL);
+    assert_int_equal(conntab_tuple_of(NULL, conn, CONNTAB_ORIGINAL, tuples), CONNTAB_EINVAL);
+    assert_int_equal(conntab_tuple_of(h.worker, conn, CONNTAB_ORIGINAL, NULL), CONNTAB_EINVAL);
+    assert_int_equal(conntab_tuple_of(h.worker, conn, CONNTAB_ORIGINAL, crooked(tuples)), CONNTAB_EINVAL);
+    assert_int_equal(conntab_tuple_of(h.worker, conn, 2, tuples), CONNTAB_EINVAL);
+    assert_int_equal(conntab_tuple_of(h.worker, conn + 1, CONNTAB_ORIGINAL, tuples), CONNTAB_ENOENT);
+    assert_int_equal(conntab_tuple_of(h.worker, 0, CONNTAB_REPLY, tuples), CONNTAB_ENOENT);
     /* An end without a beginning, twice the beginning, twice the end. */
     assert_int_equal(conntab_section_end(h.worker), CONNTAB_OK);
     assert_int_equal(conntab_section_begin(h.worker), CONNTAB_OK);
@@ -55,6 +61,12 @@ static void lookup(void **state) {
     assert_int_equal(conntab_lookup(h.worker, NOW, 0, &back, &view), CONNTAB_OK);
     assert_int_equal(view.conn, conn);
     assert_int_equal(view.dir, CONNTAB_REPLY);
+    conntab_tuple told;
+    memset(&told, 0xaa, sizeof told);
+    assert_int_equal(conntab_tuple_of(h.worker, conn, CONNTAB_ORIGINAL, &told), CONNTAB_OK);
+    assert_memory_equal(&told, &there, sizeof told);
+    assert_int_equal(conntab_tuple_of(h.worker, conn, CONNTAB_REPLY, &told), CONNTAB_OK);
+    assert_memory_equal(&told, &back, sizeof told);
     assert_int_equal(conntab_lookup(h.worker, NOW, 0, &none, &view), CONNTAB_ENOENT);
     assert_int_equal(view.conn, 0);
     assert_int_equal(conntab_lookup(h.worker, NOW, 1, &there, &view), CONNTAB_ENOENT);

@@ -221,6 +221,18 @@ static void copy_sizes(void **state) {
     host_free(&h);
 }
 
+static void stat_names(void **state) {
+    (void)state;
+    size_t n = 0;
+    while (conntab_stat_name(n)) n++;
+    assert_int_equal(n * sizeof(uint64_t), sizeof(conntab_stats));
+    assert_null(conntab_stat_name(SIZE_MAX));
+    assert_string_equal(conntab_stat_name(offsetof(conntab_stats, found) / 8), "found");
+    assert_string_equal(conntab_stat_name(offsetof(conntab_stats, late_sweep) / 8), "late_sweep");
+    assert_string_equal(conntab_stat_name(offsetof(conntab_stats, connections) / 8), "connections");
+    assert_string_equal(conntab_stat_name(offsetof(conntab_stats, bounds) / 8), "bounds");
+}
+
 static void stats(void **state) {
     (void)state;
     conntab_config config = small_config();
@@ -338,7 +350,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misuse), cmocka_unit_test(tunables),    cmocka_unit_test(policies),
         cmocka_unit_test(dump),   cmocka_unit_test(copy_sizes),  cmocka_unit_test(count_delete_flush),
-        cmocka_unit_test(stats),  cmocka_unit_test(full),        cmocka_unit_test(freed_first),
+        cmocka_unit_test(stat_names), cmocka_unit_test(stats),  cmocka_unit_test(full),        cmocka_unit_test(freed_first),
         cmocka_unit_test(many_tables),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);

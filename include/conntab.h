@@ -60,6 +60,11 @@ extern "C" {
 #define CONNTAB_VERSION_PATCH 0
 
 /**
+ * Version of this header as one number, to be compared with conntab_version().
+ */
+#define CONNTAB_VERSION 1000
+
+/**
  * The version of the library that is linked, as one number: major * 1000000 + minor * 1000 + patch. To be compared
  * with CONNTAB_VERSION_*, which are those of the header. Any thread; never blocks.
  */
@@ -252,6 +257,11 @@ const char *conntab_state_name(uint8_t state);
 #define CONNTAB_TCP_SYN_SENT2 9
 
 /**
+ * Room that is enough for any line of conntab_connection_text and conntab_event_text.
+ */
+#define CONNTAB_TEXT_SIZE 600
+
+/**
  * What identifies one direction of a connection, zones apart: 40 bytes.
  *
  * sport and dport, in host byte order, hold for ICMP and ICMPv6: the identifier, and type << 8 | code; for GRE: the keys
@@ -378,12 +388,13 @@ typedef struct conntab_connection {
 
 /**
  * Writes a connection as the line of /proc/net/nf_conntrack (without newline) into `buffer`, as snprintf does: up to
- * `size` bytes, ended by a 0; 600 are enough for any. `connection` must be a whole one as this version knows it. Returns the
- * length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
+ * `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. `size`: sizeof(struct conntab_connection). Returns
+ * the length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
  */
 size_t conntab_connection_text(const struct conntab_connection *connection,
+                               size_t size,
                                char *buffer,
-                               size_t size);
+                               size_t buffer_size);
 
 /* ====================================================================================================
  * Configuration
@@ -635,6 +646,22 @@ typedef struct conntab_stats {
    * Slots that were not where they must be: an error in this library if not 0.
    */
   uint64_t lost;
+  /**
+   * Attempts to insert that lost a race and were repeated.
+   */
+  uint64_t insert_restarts;
+  /**
+   * Inserts given up after too many attempts.
+   */
+  uint64_t attempts_exhausted;
+  /**
+   * Inserts refused because no overflow bucket was left.
+   */
+  uint64_t overflow_exhausted;
+  /**
+   * Other loops that met their bound. Harmless, and expected to stay 0.
+   */
+  uint64_t bounds;
 } conntab_stats;
 
 /**
@@ -723,6 +750,12 @@ int conntab_dump_next(struct conntab_dump *dump,
  * Ends a walk; NULL is fine.
  */
 void conntab_dump_free(struct conntab_dump *dump);
+
+/**
+ * The name of field number `n` of struct conntab_stats, from 0 on; NULL behind the last. The struct is nothing but
+ * uint64_t, so field n is ((const uint64_t *)&stats)[n]. Static: not to be freed. Any thread; never blocks.
+ */
+const char *conntab_stat_name(size_t n);
 
 /**
  * Reads the statistics of a table into `stats`; `size`: sizeof(struct conntab_stats). Returns CONNTAB_OK, or
@@ -891,6 +924,11 @@ int conntab_set_closing(struct conntab_worker *worker,
  * conntab_verdict.state: a fragment: reassemble, then track the whole.
  */
 #define CONNTAB_FRAGMENT 6
+
+/**
+ * How many states there are: CONNTAB_NEW (0) to CONNTAB_FRAGMENT.
+ */
+#define CONNTAB_STATES 7
 
 /**
  * conntab_verdict.dir: the way the first packet went.
@@ -1133,6 +1171,15 @@ int conntab_get(conntab_worker *worker,
                 struct conntab_view *view);
 
 /**
+ * Writes the tuple of a connection's direction (CONNTAB_ORIGINAL or CONNTAB_REPLY) to `tuple`: what a rule about ports
+ * or addresses needs, cheaper than conntab_copy. Returns and rules as conntab_get; CONNTAB_EINVAL also for another direction.
+ */
+int conntab_tuple_of(conntab_worker *worker,
+                     uint64_t conn,
+                     uint8_t dir,
+                     conntab_tuple *tuple);
+
+/**
  * Copies the connection of a handle as of `now`; `size`: sizeof(struct conntab_connection). Returns and rules as
  * conntab_get.
  */
@@ -1237,7 +1284,7 @@ typedef struct conntab_event {
  * queue (sort by `at`). There are none unless conntab_config.events reserved queues; what found its queue full is counted
  * (conntab_stats.events_lost).
  *
- * Returns how many; fewer than `n`: no more were waiting; CONNTAB_EINVAL for NULL. Any thread, several at once share the
+ * Returns how many, at most 2^20; fewer than `n` (or than that): no more were waiting; CONNTAB_EINVAL for NULL. Any thread, several at once share the
  * events; never blocks a packet, nor this call.
  */
 int conntab_table_events(const conntab_table *table,
@@ -1246,13 +1293,14 @@ int conntab_table_events(const conntab_table *table,
                          size_t size);
 
 /**
- * Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to `size`
- * bytes, ended by a 0; 600 are enough for any. `event` must be a whole one as this version knows it. Returns the length
- * of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
+ * Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to
+ * `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. `size`: sizeof(struct conntab_event). Returns the
+ * length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
  */
 size_t conntab_event_text(const struct conntab_event *event,
+                          size_t size,
                           char *buffer,
-                          size_t size);
+                          size_t buffer_size);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,7 @@ static void print_all(const conntab_table *table, uint64_t now) {
     conntab_connection connection;
     char line[600];
     while (conntab_dump_next(dump, &connection, sizeof connection) == 1) {
-        conntab_connection_text(&connection, line, sizeof line);
+        conntab_connection_text(&connection, sizeof(conntab_connection), line, sizeof line);
         printf("%s\n", line);
     }
     conntab_dump_free(dump);

@@ -20,7 +20,7 @@ static void drain(const conntab_table *table) {
     do {
         n = conntab_table_events(table, events, 16, sizeof *events);
         for (int i = 0; i < n; i++) {
-            conntab_event_text(&events[i], line, sizeof line);
+            conntab_event_text(&events[i], sizeof(conntab_event), line, sizeof line);
             printf("%s\n", line);
         }
     } while (n == 16);

@@ -26,21 +26,8 @@ static pthread_t thread;
 static int listener = -1;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-/* The table's counters by name. */
-#define COUNTER(name) {#name, offsetof(struct conntab_stats, name)}
-static const struct {
-	const char *name;
-	size_t at;
-} table_counters[] = {
-	COUNTER(found), COUNTER(invalid), COUNTER(insert), COUNTER(insert_failed), COUNTER(drop), COUNTER(early_drop),
-	COUNTER(error), COUNTER(search_restart), COUNTER(clash_resolve), COUNTER(chaintoolong), COUNTER(ignored),
-	COUNTER(busy), COUNTER(expired), COUNTER(deleted), COUNTER(not_confirmed), COUNTER(reclaim_stalled),
-	COUNTER(events_lost), COUNTER(late_sweep), COUNTER(connections), COUNTER(max), COUNTER(entries), COUNTER(free),
-	COUNTER(waiting), COUNTER(overflow), COUNTER(overflow_used), COUNTER(lost),
-};
-
 /* The states by number. */
-static const char *const states[] = {"new", "established", "related", "invalid", "untracked", "drop", "fragment"};
+static const char *const states[CONNTAB_STATES] = {"new", "established", "related", "invalid", "untracked", "drop", "fragment"};
 
 static void
 port_stat(FILE *out, unsigned int port, const char *name, uint64_t value)
@@ -57,12 +44,9 @@ control_stats(const struct firewall *firewall, FILE *out)
 	size_t i;
 
 	conntab_table_stats(firewall->table, &stats, sizeof(stats));
-	for (i = 0; i < sizeof(table_counters) / sizeof(table_counters[0]); i++) {
-		uint64_t value;
-
-		memcpy(&value, (const char *)&stats + table_counters[i].at, sizeof(value));
-		fprintf(out, "%s %" PRIu64 "\n", table_counters[i].name, value);
-	}
+	/* The struct is nothing but numbers, and the library knows their names. */
+	for (i = 0; i < sizeof(stats) / sizeof(uint64_t); i++)
+		fprintf(out, "%s %" PRIu64 "\n", conntab_stat_name(i), ((const uint64_t *)&stats)[i]);
 	for (port = 0; port < 2; port++) {
 		const struct counters *counters = &firewall->counters[port];
 		struct rte_eth_stats nic = {0};
@@ -72,7 +56,7 @@ control_stats(const struct firewall *firewall, FILE *out)
 		port_stat(out, port, "missed", nic.imissed);
 		port_stat(out, port, "truncated", 0);
 		port_stat(out, port, "bridged", counters->bridged);
-		for (i = 0; i < 7; i++)
+		for (i = 0; i < CONNTAB_STATES; i++)
 			port_stat(out, port, states[i], counters->state[i]);
 		port_stat(out, port, "dropped", counters->dropped);
 		port_stat(out, port, "tx", counters->tx);
@@ -86,10 +70,10 @@ dump(const struct firewall *firewall, FILE *out)
 {
 	conntab_dump *dump = conntab_dump_new(firewall->table, clock_ms());
 	struct conntab_connection connection;
-	char line[400];
+	char line[CONNTAB_TEXT_SIZE];
 
 	while (conntab_dump_next(dump, &connection, sizeof(connection)) == 1) {
-		conntab_connection_text(&connection, line, sizeof(line));
+		conntab_connection_text(&connection, sizeof(conntab_connection), line, sizeof(line));
 		fprintf(out, "%s\n", line);
 	}
 	conntab_dump_free(dump);
@@ -100,13 +84,13 @@ static void
 events(const struct firewall *firewall, FILE *out)
 {
 	struct conntab_event events[64];
-	char line[400];
+	char line[CONNTAB_TEXT_SIZE];
 	int n, i;
 
 	do {
 		n = conntab_table_events(firewall->table, events, 64, sizeof(events[0]));
 		for (i = 0; i < n; i++) {
-			conntab_event_text(&events[i], line, sizeof(line));
+			conntab_event_text(&events[i], sizeof(conntab_event), line, sizeof(line));
 			fprintf(out, "[%" PRIu64 ".%03u] %s\n", events[i].at / 1000, (unsigned int)(events[i].at % 1000), line);
 		}
 	} while (n == 64);

@@ -42,26 +42,24 @@ rules_allow(struct rules *rules, const char *list)
 
 /* Where a new connection goes to is asked of the library, which has read the headers already. */
 static bool
-is_service(const struct rules *rules, conntab_worker *worker, uint64_t now, const struct conntab_verdict *verdict)
+is_service(const struct rules *rules, conntab_worker *worker, const struct conntab_verdict *verdict)
 {
-	struct conntab_connection connection;
-	const struct conntab_tuple *to = &connection.original;
+	struct conntab_tuple to;
 	unsigned int i;
 
 	if (rules->n_services == 0)
 		return false;
-	if (conntab_copy(worker, now, verdict->conn, &connection, sizeof(connection)) != CONNTAB_OK)
+	if (conntab_tuple_of(worker, verdict->conn, CONNTAB_ORIGINAL, &to) != CONNTAB_OK)
 		return false;
 	for (i = 0; i < rules->n_services; i++)
-		if (rules->services[i].l4 == to->l4 && rules->services[i].port == to->dport)
+		if (rules->services[i].l4 == to.l4 && rules->services[i].port == to.dport)
 			return true;
 	return false;
 }
 
 /* What to do with one packet. */
 static bool
-passes(const struct rules *rules, conntab_worker *worker, uint64_t now, const struct conntab_verdict *verdict,
-       unsigned int from)
+passes(const struct rules *rules, conntab_worker *worker, const struct conntab_verdict *verdict, unsigned int from)
 {
 	switch (verdict->state) {
 	case CONNTAB_ESTABLISHED:
@@ -69,7 +67,7 @@ passes(const struct rules *rules, conntab_worker *worker, uint64_t now, const st
 	case CONNTAB_UNTRACKED: /* IPv6 neighbour discovery, as in the kernel */
 		return true;
 	case CONNTAB_NEW:
-		return from == INSIDE || is_service(rules, worker, now, verdict);
+		return from == INSIDE || is_service(rules, worker, verdict);
 	case CONNTAB_FRAGMENT:
 		/* conntab does not put fragments together yet; and one that nobody has judged may hold anything. */
 		return rules->pass_fragments;
@@ -110,7 +108,7 @@ firewall_burst(struct firewall *firewall, conntab_worker *worker, unsigned int f
 	/* All of them at once: this is what makes it fast. Neither call can fail with these arguments. */
 	conntab_track(worker, now, packets, n_packets, verdicts);
 	for (i = 0; i < n_packets; i++)
-		if (passes(&firewall->rules, worker, now, &verdicts[i], from))
+		if (passes(&firewall->rules, worker, &verdicts[i], from))
 			keep |= UINT64_C(1) << i;
 	/* What passes enters the table now; it is also here that events are told. */
 	conntab_confirm(worker, now, verdicts, n_packets, keep);

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::print;
+use super::{print, sized_in};
 use crate::connection::{Connection, Counters, Tracked};
 use crate::net::{Addr, L3};
 use crate::packet::Handle;
@@ -38,6 +38,9 @@ pub struct conntab_tuple {
 }
 
 impl conntab_tuple {
+    pub(super) const NOTHING: Self =
+        Self { src: [0; 16], dst: [0; 16], sport: 0, dport: 0, l4: 0, l3: 0, reserved: 0 };
+
     pub(super) fn of(tuple: &Tuple) -> Self {
         let Tuple { src, dst, sport, dport, l4, l3 } = *tuple;
         Self { src, dst, sport, dport, l4, l3: l3 as u8, reserved: 0 }
@@ -115,6 +118,27 @@ pub struct conntab_connection {
 }
 
 impl conntab_connection {
+    /// What a caller who knows less of the struct says of the rest.
+    pub(super) const NOTHING: Self = Self {
+        conn: 0,
+        original: conntab_tuple::NOTHING,
+        reply: conntab_tuple::NOTHING,
+        zone_orig: 0,
+        zone_reply: 0,
+        status: 0,
+        proto_state: 0,
+        has_counters: 0,
+        has_delta_time: 0,
+        reserved: [0; 3],
+        mark: 0,
+        timeout_ms: 0,
+        gre_timeout: 0,
+        gre_stream_timeout: 0,
+        reserved2: 0,
+        counters: [conntab_counters { packets: 0, bytes: 0 }; 2],
+        delta_time: 0,
+    };
+
     pub(super) fn of(connection: &Connection) -> Self {
         let counters = connection
             .counters
@@ -209,21 +233,23 @@ pub const CONNTAB_TCP_CLOSE: u8 = 8;
 /// TCP: SYNs of both ends were seen (simultaneous open).
 pub const CONNTAB_TCP_SYN_SENT2: u8 = 9;
 
+/// Room that is enough for any line of conntab_connection_text and conntab_event_text.
+pub const CONNTAB_TEXT_SIZE: usize = 600;
+
 /// Writes a connection as the line of /proc/net/nf_conntrack (without newline) into `buffer`, as snprintf does: up to
-/// `size` bytes, ended by a 0; 600 are enough for any. `connection` must be a whole one as this version knows it. Returns the
-/// length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
+/// `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. `size`: sizeof(struct conntab_connection). Returns
+/// the length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_connection_text(
     connection: *const conntab_connection,
-    buffer: *mut c_char,
     size: usize,
+    buffer: *mut c_char,
+    buffer_size: usize,
 ) -> usize {
-    if connection.is_null() || !connection.is_aligned() {
-        return 0;
-    }
-    // SAFETY: C promises a connection; any bytes are a valid one.
-    match unsafe { connection.read() }.meant() {
-        Some(connection) => print(&connection.to_string(), buffer, size),
+    // SAFETY: C promises `size` bytes; any bytes are a valid `conntab_connection`.
+    let given = unsafe { sized_in(connection, size, conntab_connection::NOTHING) };
+    match given.ok().and_then(|connection| connection.meant()) {
+        Some(connection) => print(&connection.to_string(), buffer, buffer_size),
         None => 0,
     }
 }

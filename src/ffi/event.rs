@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::{CONNTAB_EINVAL, conntab_connection, conntab_table, print, sized_out, table_of};
+use super::{CONNTAB_EINVAL, conntab_connection, conntab_table, print, sized_in, sized_out, table_of};
 use crate::event::{Event, EventKind};
 
 /// conntab_event.kind: a connection entered the table.
@@ -48,6 +48,15 @@ pub struct conntab_event {
 }
 
 impl conntab_event {
+    const NOTHING: Self = Self {
+        at: 0,
+        kind: 0,
+        reserved: 0,
+        changes: 0,
+        reserved2: 0,
+        connection: conntab_connection::NOTHING,
+    };
+
     fn of(event: &Event) -> Self {
         Self {
             at: event.at,
@@ -75,7 +84,7 @@ impl conntab_event {
 /// queue (sort by `at`). There are none unless conntab_config.events reserved queues; what found its queue full is counted
 /// (conntab_stats.events_lost).
 ///
-/// Returns how many; fewer than `n`: no more were waiting; CONNTAB_EINVAL for NULL. Any thread, several at once share the
+/// Returns how many, at most 2^20; fewer than `n` (or than that): no more were waiting; CONNTAB_EINVAL for NULL. Any thread, several at once share the
 /// events; never blocks a packet, nor this call.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_events(
@@ -98,17 +107,20 @@ pub extern "C" fn conntab_table_events(
     taken as c_int
 }
 
-/// Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to `size`
-/// bytes, ended by a 0; 600 are enough for any. `event` must be a whole one as this version knows it. Returns the length
-/// of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
+/// Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to
+/// `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. `size`: sizeof(struct conntab_event). Returns the
+/// length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn conntab_event_text(event: *const conntab_event, buffer: *mut c_char, size: usize) -> usize {
-    if event.is_null() || !event.is_aligned() {
-        return 0;
-    }
-    // SAFETY: C promises an event; any bytes are a valid one.
-    match unsafe { event.read() }.meant() {
-        Some(event) => print(&event.to_string(), buffer, size),
+pub extern "C" fn conntab_event_text(
+    event: *const conntab_event,
+    size: usize,
+    buffer: *mut c_char,
+    buffer_size: usize,
+) -> usize {
+    // SAFETY: C promises `size` bytes; any bytes are a valid `conntab_event`.
+    let given = unsafe { sized_in(event, size, conntab_event::NOTHING) };
+    match given.ok().and_then(|event| event.meant()) {
+        Some(event) => print(&event.to_string(), buffer, buffer_size),
         None => 0,
     }
 }

@@ -94,6 +94,9 @@ pub const CONNTAB_DROP: u8 = 5;
 /// conntab_verdict.state: a fragment: reassemble, then track the whole.
 pub const CONNTAB_FRAGMENT: u8 = 6;
 
+/// How many states there are: CONNTAB_NEW (0) to CONNTAB_FRAGMENT.
+pub const CONNTAB_STATES: usize = 7;
+
 /// conntab_verdict.dir: the way the first packet went.
 pub const CONNTAB_ORIGINAL: u8 = 0;
 /// conntab_verdict.dir: the way back.

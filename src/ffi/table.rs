@@ -240,6 +240,57 @@ pub struct conntab_stats {
     pub overflow_used: u64,
     /// Slots that were not where they must be: an error in this library if not 0.
     pub lost: u64,
+    /// Attempts to insert that lost a race and were repeated.
+    pub insert_restarts: u64,
+    /// Inserts given up after too many attempts.
+    pub attempts_exhausted: u64,
+    /// Inserts refused because no overflow bucket was left.
+    pub overflow_exhausted: u64,
+    /// Other loops that met their bound. Harmless, and expected to stay 0.
+    pub bounds: u64,
+}
+
+/// The names of the fields, in order.
+static STATS: [&std::ffi::CStr; 30] = [
+    c"found",
+    c"invalid",
+    c"insert",
+    c"insert_failed",
+    c"drop",
+    c"early_drop",
+    c"error",
+    c"search_restart",
+    c"clash_resolve",
+    c"chaintoolong",
+    c"ignored",
+    c"busy",
+    c"expired",
+    c"deleted",
+    c"not_confirmed",
+    c"reclaim_stalled",
+    c"events_lost",
+    c"late_sweep",
+    c"connections",
+    c"max",
+    c"entries",
+    c"free",
+    c"waiting",
+    c"overflow",
+    c"overflow_used",
+    c"lost",
+    c"insert_restarts",
+    c"attempts_exhausted",
+    c"overflow_exhausted",
+    c"bounds",
+];
+
+const _: () = assert!(size_of::<conntab_stats>() == STATS.len() * 8);
+
+/// The name of field number `n` of struct conntab_stats, from 0 on; NULL behind the last. The struct is nothing but
+/// uint64_t, so field n is ((const uint64_t *)&stats)[n]. Static: not to be freed. Any thread; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_stat_name(n: usize) -> *const c_char {
+    STATS.get(n).map_or(std::ptr::null(), |name| name.as_ptr())
 }
 
 /// Reads the statistics of a table into `stats`; `size`: sizeof(struct conntab_stats). Returns CONNTAB_OK, or
@@ -279,6 +330,10 @@ pub extern "C" fn conntab_table_stats(
         overflow: usage.overflow,
         overflow_used: usage.overflow_used,
         lost: usage.lost,
+        insert_restarts: usage.insert_restarts,
+        attempts_exhausted: usage.attempts_exhausted,
+        overflow_exhausted: usage.overflow_exhausted,
+        bounds: usage.bounds,
     };
     // SAFETY: C promises `size` writable bytes.
     unsafe { sized_out(&all, stats, size) };

@@ -45,7 +45,7 @@ fn c_and_rust_agree() {
             max, hashsize, workers, user_data, events, timeout_policies, acct, timestamp, nat6, prefault, pages, fixed_key, reserved, hash_key, memory, memory_size,
         }
         conntab_stats stats {
-            found, invalid, insert, insert_failed, drop, early_drop, error, search_restart, clash_resolve, chaintoolong, ignored, busy, expired, deleted, not_confirmed, reclaim_stalled, events_lost, late_sweep, connections, max, entries, free, waiting, overflow, overflow_used, lost,
+            found, invalid, insert, insert_failed, drop, early_drop, error, search_restart, clash_resolve, chaintoolong, ignored, busy, expired, deleted, not_confirmed, reclaim_stalled, events_lost, late_sweep, connections, max, entries, free, waiting, overflow, overflow_used, lost, insert_restarts, attempts_exhausted, overflow_exhausted, bounds,
         }
         conntab_reaped reaped {
             examined, expired, chains, wrapped,
