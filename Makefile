@@ -46,7 +46,7 @@ LINKS3 := $(shell awk '/^\.SH NAME/ { getline; sub(/ \\-.*/, ""); gsub(/,/, "");
 DOCS := README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT $(wildcard docs/*.md)
 
 # Everything that install puts anywhere.
-INSTALLED := $(BINDIR)/conntab $(INCLUDEDIR)/conntab.h \
+INSTALLED := $(BINDIR)/conntab $(INCLUDEDIR)/conntab.h $(INCLUDEDIR)/conntab_dpdk.h \
 	$(LIBDIR)/libconntab.a $(LIBDIR)/$(SOFILE) $(LIBDIR)/$(SONAME) $(LIBDIR)/libconntab.so $(LIBDIR)/pkgconfig/conntab.pc \
 	$(addprefix $(MANDIR)/man1/,$(notdir $(MAN1))) $(addprefix $(MANDIR)/man3/,$(notdir $(MAN3))) \
 	$(foreach link,$(LINKS3),$(MANDIR)/man3/$(lastword $(subst :, ,$(link))).3) \
@@ -97,7 +97,7 @@ $(COMMAND): $(SOURCES) cli/Cargo.toml $(shell find cli/src -name '*.rs')
 install: all
 	$(INSTALL) -d $(addprefix "$(DESTDIR)",$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1 $(MANDIR)/man3 $(DOCDIR))
 	$(INSTALL) -m 755 $(COMMAND) "$(DESTDIR)$(BINDIR)/conntab"
-	$(INSTALL) -m 644 include/conntab.h "$(DESTDIR)$(INCLUDEDIR)/conntab.h"
+	$(INSTALL) -m 644 include/conntab.h include/conntab_dpdk.h "$(DESTDIR)$(INCLUDEDIR)/"
 	$(INSTALL) -m 644 $(BUILD)/libconntab.a "$(DESTDIR)$(LIBDIR)/libconntab.a"
 	$(INSTALL) -m 755 $(BUILD)/$(SOFILE) "$(DESTDIR)$(LIBDIR)/$(SOFILE)"
 	ln -sf $(SOFILE) "$(DESTDIR)$(LIBDIR)/$(SONAME)"

@@ -71,8 +71,8 @@ class table {
 };
 
 std::string line(const conntab_connection &connection) {
-    std::string text(conntab_connection_text(&connection, nullptr, 0), '\0');
-    conntab_connection_text(&connection, text.data(), text.size() + 1);
+    std::string text(conntab_connection_text(&connection, sizeof(conntab_connection), nullptr, 0), '\0');
+    conntab_connection_text(&connection, sizeof(conntab_connection), text.data(), text.size() + 1);
     return text;
 }
 

@@ -114,7 +114,7 @@ int main(int argc, char **argv) {
     conntab_dump_free(dump);
     qsort(all, n, sizeof *all, compare);
     for (size_t i = 0; i < n; i++) {
-        char line[600];
+        char line[CONNTAB_TEXT_SIZE];
         conntab_connection_text(&all[i], sizeof(conntab_connection), line, sizeof line);
         puts(line);
     }

@@ -5,7 +5,7 @@
 static void print_all(const conntab_table *table, uint64_t now) {
     conntab_dump *dump = conntab_dump_new(table, now); /* packets go on meanwhile */
     conntab_connection connection;
-    char line[600];
+    char line[CONNTAB_TEXT_SIZE];
     while (conntab_dump_next(dump, &connection, sizeof connection) == 1) {
         conntab_connection_text(&connection, sizeof(conntab_connection), line, sizeof line);
         printf("%s\n", line);

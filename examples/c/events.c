@@ -15,7 +15,7 @@ static void segment(uint8_t packet[40], int back, uint8_t flags, uint8_t seq, ui
 /* From any thread; the workers do not wait for it. */
 static void drain(const conntab_table *table) {
     conntab_event events[16];
-    char line[600];
+    char line[CONNTAB_TEXT_SIZE];
     int n;
     do {
         n = conntab_table_events(table, events, 16, sizeof *events);
