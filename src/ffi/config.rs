@@ -3,7 +3,9 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 
-use super::{CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, number, print, sized_in, sized_out, text};
+use super::{
+    CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_OK, Name, ended, number, print, sized_in, sized_out, text,
+};
 use crate::config::{Config, HugePages, Region};
 use crate::timeout::Tunables;
 
@@ -189,23 +191,7 @@ pub extern "C" fn conntab_tunable_name(n: usize) -> *const c_char {
     NAMES.get(n).map_or(std::ptr::null(), |name| name.as_ptr().cast())
 }
 
-type Name = [u8; 40];
-
-static NAMES: [Name; Tunables::NAMES.len()] = {
-    let mut names = [[0; 40]; Tunables::NAMES.len()];
-    let mut at = 0;
-    while at < names.len() {
-        let text = Tunables::NAMES[at].as_bytes();
-        assert!(text.len() < 40);
-        let mut i = 0;
-        while i < text.len() {
-            names[at][i] = text[i];
-            i += 1;
-        }
-        at += 1;
-    }
-    names
-};
+static NAMES: [Name; Tunables::NAMES.len()] = ended(Tunables::NAMES);
 
 /// The place of a tunable named by C.
 pub(super) fn tunable(name: *const c_char) -> Result<&'static str, c_int> {

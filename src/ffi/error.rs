@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 
+use super::{Name, ended};
 use crate::config::ConfigError;
 use crate::packet::CtState;
 use crate::reason::Reason;
@@ -55,23 +56,14 @@ pub extern "C" fn conntab_reason_name(reason: u16) -> *const c_char {
     named.and_then(|at| NAMES.get(at)).map_or(c"unknown".as_ptr(), |name| name.as_ptr().cast())
 }
 
-/// Room for the longest name, ended by a 0.
-type Name = [u8; 32];
-
 static NAMES: [Name; Reason::ALL.len()] = {
-    let mut names = [[0; 32]; Reason::ALL.len()];
+    let mut names = [""; Reason::ALL.len()];
     let mut at = 0;
     while at < names.len() {
-        let text = Reason::ALL[at].as_str().as_bytes();
-        assert!(text.len() < 32);
-        let mut i = 0;
-        while i < text.len() {
-            names[at][i] = text[i];
-            i += 1;
-        }
+        names[at] = Reason::ALL[at].as_str();
         at += 1;
     }
-    names
+    ended(&names)
 };
 
 /// The name of a state (CONNTAB_NEW ...), in capitals. Static: not to be freed; "?" for a number that is none. Any thread;

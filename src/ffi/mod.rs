@@ -41,6 +41,26 @@ fn text<'a>(string: *const c_char) -> Result<&'a str, c_int> {
     string.to_str().map_err(|_| CONNTAB_EINVAL)
 }
 
+/// Room for the longest name, ended by a 0.
+type Name = [u8; 40];
+
+/// Names as C reads them.
+const fn ended<const N: usize>(texts: &[&str]) -> [Name; N] {
+    let mut names = [[0; 40]; N];
+    let mut at = 0;
+    while at < N {
+        let text = texts[at].as_bytes();
+        assert!(text.len() < 40);
+        let mut i = 0;
+        while i < text.len() {
+            names[at][i] = text[i];
+            i += 1;
+        }
+        at += 1;
+    }
+    names
+}
+
 /// Writes text into a buffer as `snprintf` does: as much as fits, always ended; returns the length of the whole.
 fn print(text: &str, buffer: *mut c_char, size: usize) -> usize {
     if !buffer.is_null() && size > 0 {
