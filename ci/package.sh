@@ -113,7 +113,7 @@ int main(void)
     struct conntab_connection connection;
     char line[400];
     while (conntab_dump_next(dump, &connection, sizeof connection) == 1) {
-        conntab_connection_text(&connection, line, sizeof line);
+        conntab_connection_text(&connection, sizeof connection, line, sizeof line);
         puts(line);
     }
     conntab_dump_free(dump);

@@ -753,7 +753,7 @@ void conntab_dump_free(struct conntab_dump *dump);
 
 /**
  * The name of field number `n` of struct conntab_stats, from 0 on; NULL behind the last. The struct is nothing but
- * uint64_t, so field n is ((const uint64_t *)&stats)[n]. Static: not to be freed. Any thread; never blocks.
+ * uint64_t: as an array of those, it has field n at place n. Static: not to be freed. Any thread; never blocks.
  */
 const char *conntab_stat_name(size_t n);
 

@@ -287,7 +287,7 @@ static STATS: [&std::ffi::CStr; 30] = [
 const _: () = assert!(size_of::<conntab_stats>() == STATS.len() * 8);
 
 /// The name of field number `n` of struct conntab_stats, from 0 on; NULL behind the last. The struct is nothing but
-/// uint64_t, so field n is ((const uint64_t *)&stats)[n]. Static: not to be freed. Any thread; never blocks.
+/// uint64_t: as an array of those, it has field n at place n. Static: not to be freed. Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_stat_name(n: usize) -> *const c_char {
     STATS.get(n).map_or(std::ptr::null(), |name| name.as_ptr())
