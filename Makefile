@@ -52,6 +52,10 @@ INSTALLED := $(BINDIR)/conntab $(INCLUDEDIR)/conntab.h $(INCLUDEDIR)/conntab_dpd
 	$(foreach link,$(LINKS3),$(MANDIR)/man3/$(lastword $(subst :, ,$(link))).3) \
 	$(addprefix $(DOCDIR)/,$(notdir $(DOCS)))
 
+# (Lists of make's are divided by blanks. DESTDIR is none of them, and may have some.)
+$(foreach var,PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DOCDIR CARGO_TARGET_DIR,\
+	$(if $(word 2,$($(var))),$(error $(var) has a blank in it: $($(var)))))
+
 .PHONY: all lib command install install-strip uninstall clean
 .DELETE_ON_ERROR:
 
@@ -63,7 +67,7 @@ command: $(COMMAND)
 $(BUILD)/rust.a: $(SOURCES)
 	mkdir -p $(BUILD)
 	$(CARGO) rustc $(CARGO_ARGS) --package conntab --lib --profile capi --features capi --crate-type staticlib -- \
-		--print native-static-libs=$(abspath $(BUILD)/native-static-libs)
+		--print native-static-libs="$(abspath $(BUILD))/native-static-libs"
 	cp $(OUT)capi/libconntab.a $@
 
 # One object, of what is reachable from C, in which nothing but C's names is global: two libraries written in Rust would
@@ -121,7 +125,7 @@ install-strip: install
 # Directories that others use, too, stay.
 uninstall:
 	for file in $(INSTALLED); do rm -f "$(DESTDIR)$$file" || exit 1; done
-	[ ! -d "$(DESTDIR)$(DOCDIR)" ] || rmdir "$(DESTDIR)$(DOCDIR)"
+	[ ! -d "$(DESTDIR)$(DOCDIR)" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(DOCDIR)"
 
 clean:
 	rm -rf $(OUT)capi

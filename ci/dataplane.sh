@@ -359,6 +359,14 @@ END
     control dump | grep 'dport=2222'
 }
 
+# strange HEX: a frame from outside to everybody, from its type on
+strange() {
+    in_ns "$router" python3 -c 'import socket, sys
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+raw.bind(("r0", 0))
+raw.send(b"\xff" * 6 + b"\x02" + b"\0" * 5 + bytes.fromhex(sys.argv[1]) + b"\0" * 46)' "$1"
+}
+
 programs() {
     local before
     ok "ping, v4" inside ping -n -q -c 5 -i 0.1 -W 2 $server4
@@ -397,6 +405,12 @@ programs() {
         ok "they were counted, v4" sums "$(stat port0.fragment) == $before + 8"
     fi
 
+    before=$(stat port1.dropped)
+    strange 0806000108000604000100
+    strange 8100000181000002810000030800450000200000000040113d17c0000201c000020a
+    strange 88641100000100220021450000200000000040113d17c0000201c000020a
+    settle
+    ok "from outside: no frame whose IP packet nobody has seen" sums "$(stat port1.dropped) == $before + 2"
     before=$(stat port1.dropped)
     ok "from outside: no connection to a service that is not listed" not outside "${fetch[@]}" --max-time 2 http://$client4:8080/
     ok "from outside: one that is listed, TCP" outside "${fetch[@]}" --max-time 5 -o /dev/null http://$client4/large
@@ -498,11 +512,22 @@ table_empty() {
 }
 
 stops() {
+    local slow
+    # Whoever asks a letter at a time is not waited for.
+    python3 -c 'import socket, sys, time
+asks = socket.socket(socket.AF_UNIX)
+asks.connect(sys.argv[1])
+for _ in range(40):
+    asks.send(b"d")
+    time.sleep(0.5)' "$socket" 2>/dev/null &
+    slow=$!
+    sleep 1
     kill -TERM "$firewall_pid"
     for _ in {1..50}; do
         kill -0 "$firewall_pid" 2>/dev/null || break
         sleep 0.1
     done
+    kill "$slow" 2>/dev/null || :
     not kill -0 "$firewall_pid" || return 1
     wait "$firewall_pid" && [[ ! -e $socket ]]
 }
@@ -530,7 +555,7 @@ dataplane() {
         books "at the end"
         printf '      %s packets from inside, %s from outside, %s + %s missed\n' \
             "$(stat port0.rx)" "$(stat port1.rx)" "$((c0 - c0_base - $(stat port0.rx)))" "$((r0 - r0_base - $(stat port1.rx)))"
-        ok "SIGTERM: it ends in order" stops
+        ok "SIGTERM: it ends in order, whoever is at the control socket" stops
     fi
     network_down
     rm -rf "$tmp"

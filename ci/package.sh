@@ -211,7 +211,7 @@ check "make uninstall once more" make uninstall PREFIX="$prefix"
 # --- The crate -----------------------------------------------------------------------------------------------------------------
 check "cargo package" cargo package -p conntab --allow-dirty
 cargo package -p conntab --allow-dirty --list 2>/dev/null |
-  grep -vE '^(src/.*\.rs|docs/[a-z]+\.md|examples/firewall\.rs|include/conntab\.h|[A-Z]+\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json)$' \
+  grep -vE '^(src/.*\.rs|docs/[a-z]+\.md|examples/firewall/[a-z]+\.rs|include/conntab\.h|[A-Z]+\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json)$' \
     >"$work/surplus" || true
 check "the crate holds only what its users need" same /dev/null "$work/surplus"
 check "rustdoc, all features, without a warning" env RUSTDOCFLAGS="-D warnings" \

@@ -207,6 +207,26 @@ static void user_data(void **state) {
     host_free(&h);
 }
 
+/* Verdicts of a burst that conntab_idle has ended: confirming them does not make the worker busy again. */
+static void idle_stays_idle(void **state) {
+    (void)state;
+    conntab_config config = small_config();
+    config.user_data = 8;
+    config.events = 16;
+    host h = host_of(&config);
+    bytes b = udp4(1, 2, 3, 4);
+    pass(h.worker, NOW, &b);
+    conntab_verdict verdict = track_one(h.worker, NOW, &b);
+    conntab_view view;
+    assert_int_equal(conntab_get(h.worker, verdict.conn, &view), CONNTAB_OK);
+    assert_non_null(view.user_data);
+    assert_int_equal(conntab_idle(h.worker), CONNTAB_OK);
+    assert_int_equal(conntab_confirm(h.worker, NOW, &verdict, 1, 1), 0);
+    assert_int_equal(conntab_get(h.worker, verdict.conn, &view), CONNTAB_OK);
+    assert_null(view.user_data);
+    host_free(&h);
+}
+
 static void get_and_copy(void **state) {
     (void)state;
     host h = small_host();
@@ -239,6 +259,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misuse),        cmocka_unit_test(lookup),    cmocka_unit_test(lookup_nonsense),
         cmocka_unit_test(lookup_bursts), cmocka_unit_test(user_data), cmocka_unit_test(get_and_copy),
+        cmocka_unit_test(idle_stays_idle),
     };
     return cmocka_run_group_tests_name("section", tests, NULL, NULL);
 }

@@ -480,8 +480,8 @@ typedef struct conntab_config {
   uint64_t hash_key[4];
   /**
    * Memory of the host's for all that the table reserves (hugetlbfs, rte_memzone, a NUMA node), or NULL: then it is
-   * mapped. It must begin at a multiple of 4096, need not be zero, stays the host's, and must outlive the table and
-   * its workers. `pages` and `prefault` do not matter then.
+   * mapped. It must begin at a multiple of 4096, need not be zero, stays the host's, and must outlive the table, its
+   * workers and its dumps; when all of them are freed it may be used again. `pages` and `prefault` do not matter then.
    */
   void *memory;
   /**
@@ -703,7 +703,8 @@ int conntab_table_get(const struct conntab_table *table, const char *name, uint3
  * that moment. conntab_set_timeout_policy attaches it.
  *
  * Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or policy or seconds out of range.
- * Any thread, one at a time for one table (another would wait for it); not for the packet path.
+ * Any thread, one at a time for one table (another would wait for it, and of two that change one policy at once either may
+ * undo what the other did); not for the packet path.
  */
 int conntab_table_policy(const struct conntab_table *table,
                          uint8_t policy,
@@ -718,22 +719,22 @@ uint32_t conntab_table_count(const struct conntab_table *table);
 
 /**
  * Ends the connection of a handle. Returns CONNTAB_OK; CONNTAB_ENOENT: there is none of that handle (any more), or it is
- * not confirmed yet; CONNTAB_EINVAL for NULL. Any thread; never blocks. (A worker's own thread is better off with
- * conntab_delete.)
+ * not confirmed yet; CONNTAB_EINVAL for NULL. Any thread; allocates; never blocks. (A worker's own thread is better off with
+ * conntab_delete, which does not.)
  */
 int conntab_table_delete(const struct conntab_table *table,
                          uint64_t conn);
 
 /**
  * Ends every connection that is in the table when the call begins and is still there when it comes by. Returns how many;
- * 0 for NULL. Any thread; takes as long as the table is large, and makes no packet wait.
+ * 0 for NULL. Any thread; allocates; takes as long as the table is large, and makes no packet wait.
  */
 uint32_t conntab_table_flush(const struct conntab_table *table);
 
 /**
  * Begins a walk over the table's connections as of `now` (milliseconds, the clock of conntab_track): every connection that
  * lives from the first call of conntab_dump_next to the last is among them, once; those that come or go meanwhile may be.
- * No packet is held up. NULL for NULL. The caller owns it (conntab_dump_free). Any thread.
+ * No packet is held up. NULL for NULL. The caller owns it (conntab_dump_free). Any thread; allocates.
  */
 struct conntab_dump *conntab_dump_new(const struct conntab_table *table,
                                       uint64_t now);
@@ -941,7 +942,9 @@ int conntab_set_closing(struct conntab_worker *worker,
 #define CONNTAB_REPLY 1
 
 /**
- * A packet, described: 32 bytes. The bytes stay where they are, and are read during conntab_track only.
+ * A packet, described: 32 bytes. The bytes stay where they are, and are read during conntab_track only; nobody may change
+ * them meanwhile (what a guest or another process can write is to be copied first). The checksum of an IPv4 header is not
+ * looked at: that is the host's, before it forwards.
  */
 typedef struct conntab_packet {
   /**

@@ -54,16 +54,24 @@ conntab_dpdk_packet(const struct rte_mbuf *mbuf, struct conntab_packet *packet)
 	packet->reserved[1] = 0;
 	packet->reserved[2] = 0;
 	/*
-	 * GOOD: the port has verified it. NONE: it is not there yet, but the data is whole (a virtual port). Otherwise
-	 * (unknown, or bad as the port has it) conntab verifies it, and has the last word.
+	 * GOOD: the port has verified it; of a tunnel's packet it may mean the inner one, and some drivers say it of
+	 * packets whose checksum their port does not know (ICMP). NONE: it is not there yet, but the data is whole (a virtual
+	 * port). Otherwise (unknown, or bad as the port has it) conntab verifies it, and has the last word.
 	 */
+	packet->flags = 0;
 	switch (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) {
 	case RTE_MBUF_F_RX_L4_CKSUM_GOOD:
+		if (caplen - l3 >= 20 && (mbuf->packet_type & RTE_PTYPE_TUNNEL_MASK) == 0) {
+			/* IPv4: protocol; IPv6: next header */
+			const unsigned int l4 = frame[l3] >> 4 == 4 ? frame[l3 + 9] : frame[l3 + 6];
+
+			if (l4 == 6 || l4 == 17)
+				packet->flags = CONNTAB_CHECKSUM_OK;
+		}
+		break;
 	case RTE_MBUF_F_RX_L4_CKSUM_NONE:
 		packet->flags = CONNTAB_CHECKSUM_OK;
 		break;
-	default:
-		packet->flags = 0;
 	}
 	packet->hash = (mbuf->ol_flags & RTE_MBUF_F_RX_RSS_HASH) ? mbuf->hash.rss : 0;
 	return 1;

@@ -49,6 +49,7 @@ impl Worker {
         if named == 0 && !(tells && keep != 0) {
             return 0;
         }
+        let idle = !self.local.is_entered();
         self.at(now);
         self.local.enter();
         let mut fates = [Fate::Untouched; MAX_BURST];
@@ -80,6 +81,10 @@ impl Worker {
             self.pending[slot].handle = Default::default();
         }
         self.publish();
+        if idle {
+            // These verdicts are of a burst that `idle` has ended: nothing is to be held back for them.
+            self.local.leave();
+        }
         inserted
     }
 

@@ -178,7 +178,7 @@ impl<T: Zeroed> Array<T> {
             unsafe { libc::madvise(base.as_ptr(), mapped, libc::MADV_HUGEPAGE) };
         }
         if options.prefault {
-            populate(base.cast(), mapped);
+            populate(base.cast(), mapped).map_err(fail)?;
         }
         Ok(array)
     }
@@ -214,17 +214,23 @@ fn map_aligned(bytes: usize, align: usize) -> Result<NonNull<libc::c_void>, i32>
 }
 
 #[cfg(not(conntab_loom))]
-fn populate(base: NonNull<u8>, bytes: usize) {
+fn populate(base: NonNull<u8>, bytes: usize) -> Result<(), i32> {
     // SAFETY: the range is a mapping of our own; populating changes no content.
     if unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0 {
-        return;
+        return Ok(());
     }
-    // Kernels before 5.14: touch every page.
+    match std::io::Error::last_os_error().raw_os_error() {
+        // There is no page, and who touches it is sent SIGBUS: huge pages that a memory policy or a cgroup withholds.
+        Some(errno @ (libc::EFAULT | libc::ENOMEM | libc::EHWPOISON)) => return Err(errno),
+        // Kernels before 5.14 do not know the advice: touch every page.
+        _ => {}
+    }
     for offset in (0..bytes).step_by(PAGE as usize) {
         let page = base.as_ptr().wrapping_add(offset);
         // SAFETY: in the mapping, writable, shared with nobody yet; it holds zero already.
         unsafe { page.write_volatile(0) };
     }
+    Ok(())
 }
 
 #[cfg(conntab_loom)]

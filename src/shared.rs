@@ -218,7 +218,7 @@ impl Config {
             bytes += Array::<Nat6>::bytes(entries, options);
         }
         if self.user_data != 0 {
-            bytes += Array::<AtomicU64>::bytes(entries * self.user_data as usize / 8, options);
+            bytes += Array::<AtomicU64>::bytes(entries * (self.user_data as usize / 8), options);
         }
         Ok(bytes)
     }

@@ -74,7 +74,8 @@ dump(const struct firewall *firewall, FILE *out)
 
 	while (conntab_dump_next(dump, &connection, sizeof(connection)) == 1) {
 		conntab_connection_text(&connection, sizeof(conntab_connection), line, sizeof(line));
-		fprintf(out, "%s\n", line);
+		if (fprintf(out, "%s\n", line) < 0 || firewall->stop)
+			break; /* who does not read is not waited for, line after line */
 	}
 	conntab_dump_free(dump);
 }
@@ -93,13 +94,14 @@ events(const struct firewall *firewall, FILE *out)
 			conntab_event_text(&events[i], sizeof(conntab_event), line, sizeof(line));
 			fprintf(out, "[%" PRIu64 ".%03u] %s\n", events[i].at / 1000, (unsigned int)(events[i].at % 1000), line);
 		}
-	} while (n == 64);
+	} while (n == 64 && !ferror(out) && !firewall->stop);
 }
 
 static void
 answer(const struct firewall *firewall, int client)
 {
-	static const struct timeval limit = {.tv_sec = 5};
+	static const struct timeval limit = {.tv_sec = 2};
+	const uint64_t until = clock_ms() + 2000;
 	char command[64];
 	size_t length = 0;
 	ssize_t got;
@@ -112,7 +114,7 @@ answer(const struct firewall *firewall, int client)
 		got = recv(client, command + length, sizeof(command) - 1 - length, 0);
 		if (got > 0)
 			length += (size_t)got;
-	} while (got > 0 && length < sizeof(command) - 1 && memchr(command, '\n', length) == NULL);
+	} while (got > 0 && length < sizeof(command) - 1 && memchr(command, '\n', length) == NULL && clock_ms() < until);
 	command[length] = '\0';
 	command[strcspn(command, "\r\n")] = '\0';
 
@@ -155,7 +157,8 @@ control_start(struct firewall *firewall, const char *path, const void *cpus, siz
 {
 	pthread_attr_t attributes;
 	struct stat old;
-	int error;
+	mode_t mask;
+	int bound, error;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		fprintf(stderr, "%s: too long for a socket\n", path);
@@ -166,8 +169,11 @@ control_start(struct firewall *firewall, const char *path, const void *cpus, siz
 	if (lstat(path, &old) == 0 && S_ISSOCK(old.st_mode))
 		unlink(path);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    listen(listener, 8) != 0) {
+	/* Ours alone, whatever the umask */
+	mask = umask(0077);
+	bound = listener < 0 ? -1 : bind(listener, (const struct sockaddr *)&address, sizeof(address));
+	umask(mask);
+	if (bound != 0 || listen(listener, 8) != 0) {
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 		return false;
 	}

@@ -76,6 +76,27 @@ passes(const struct rules *rules, conntab_worker *worker, const struct conntab_v
 	}
 }
 
+/*
+ * Whether a frame without an IP packet passes: who is inside may send what they like, who is outside ARP and nothing else.
+ * Nobody has judged what is in such a frame: a third VLAN tag, PPPoE, MPLS or LLC may have an IP packet behind it.
+ */
+static bool
+stranger_passes(const struct rte_mbuf *mbuf, unsigned int from)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+	unsigned int tags, at = 12;
+
+	if (from == INSIDE)
+		return true;
+	for (tags = 0; tags <= 2 && rte_pktmbuf_data_len(mbuf) >= at + 2; tags++, at += 4) {
+		unsigned int type = (unsigned int)frame[at] << 8 | frame[at + 1];
+
+		if (type != 0x8100 && type != 0x88a8 && type != 0x9100)
+			return type == 0x0806;
+	}
+	return false;
+}
+
 /* Counts up what only this lcore writes. */
 static void
 count(_Atomic uint64_t *counter, uint64_t n)
@@ -101,7 +122,7 @@ firewall_burst(struct firewall *firewall, conntab_worker *worker, unsigned int f
 	if (n == 0)
 		return 0;
 
-	/* ARP and other strangers have no connection; they pass. */
+	/* ARP and other strangers have no connection. */
 	for (i = 0; i < n; i++)
 		place[i] = conntab_dpdk_packet(frames[i], &packets[n_packets]) ? (int)n_packets++ : -1;
 
@@ -118,6 +139,7 @@ firewall_burst(struct firewall *firewall, conntab_worker *worker, unsigned int f
 
 		if (place[i] < 0) {
 			count(&counters->bridged, 1);
+			pass = stranger_passes(frames[i], from);
 		} else {
 			const struct conntab_verdict *verdict = &verdicts[place[i]];
 

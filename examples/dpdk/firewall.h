@@ -35,9 +35,9 @@ struct rules {
  */
 struct counters {
 	_Atomic uint64_t rx;        /* frames received */
-	_Atomic uint64_t bridged;   /* frames that hold no IP packet, such as ARP: passed */
+	_Atomic uint64_t bridged;   /* frames that hold no IP packet, such as ARP */
 	_Atomic uint64_t state[7];  /* packets by their state, after confirming */
-	_Atomic uint64_t dropped;   /* packets that did not pass */
+	_Atomic uint64_t dropped;   /* frames that did not pass */
 	_Atomic uint64_t tx;        /* frames sent */
 	_Atomic uint64_t tx_failed; /* frames that could not be sent */
 } __attribute__((aligned(128)));

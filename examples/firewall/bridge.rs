@@ -99,7 +99,7 @@ fn burst(
     let mut n = 0;
     for (frame, place) in port.frames().zip(&mut place) {
         let Some(frame) = frame else { continue };
-        // ARP and other strangers have no connection, and pass. So does a frame too short to say what it is.
+        // ARP and other strangers have no connection.
         let Ok(link) = wire::ethernet(frame.bytes) else { continue };
         let flags = if frame.checksum_ok { CHECKSUM_OK } else { 0 };
         packets[n] = Packet::new(&frame.bytes[link.l3_offset..]).with_flags(flags);
@@ -119,7 +119,7 @@ fn burst(
         let passes = match place {
             None => {
                 count.bridged.add(1);
-                true
+                stranger_passes(frame.bytes, side)
             }
             Some(i) => {
                 count_state(count, verdicts[i].state);
@@ -136,6 +136,15 @@ fn burst(
     let sent = out.send(&sending[..leave]);
     counters[1 - from].tx.add(sent);
     counters[1 - from].tx_failed.add(leave - sent);
+}
+
+/// Whether a frame without an IP packet passes: who is inside may send what they like, who is outside ARP and nothing else.
+/// Nobody has judged what is in such a frame: a third VLAN tag, PPPoE, MPLS or LLC may have an IP packet behind it.
+fn stranger_passes(frame: &[u8], side: Side) -> bool {
+    // Type and tag, up to two times; type.
+    let mut types = frame.get(12..).unwrap_or(&[]).chunks(4).take(3);
+    let kind = types.find(|kind| !matches!(kind, [0x81, 0x00, ..] | [0x88, 0xa8, ..] | [0x91, 0x00, ..]));
+    side == Side::Inside || matches!(kind, Some([0x08, 0x06, ..]))
 }
 
 fn count_state(counters: &Counters, state: CtState) {

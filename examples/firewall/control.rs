@@ -37,7 +37,13 @@ pub fn serve(path: String, control: Control) -> io::Result<Socket> {
     if fs::symlink_metadata(&path).is_ok_and(|file| file.file_type().is_socket()) {
         fs::remove_file(&path)?;
     }
-    let listener = UnixListener::bind(&path)?;
+    // Ours alone, whatever the umask.
+    // SAFETY: no pointers. No other thread of this program makes files.
+    let mask = unsafe { libc::umask(0o077) };
+    let listener = UnixListener::bind(&path);
+    // SAFETY: as above.
+    unsafe { libc::umask(mask) };
+    let listener = listener?;
     thread::Builder::new().name("control".into()).spawn(move || {
         for client in listener.incoming() {
             if let Err(error) = client.and_then(|client| control.answer(&client)) {

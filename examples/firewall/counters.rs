@@ -27,7 +27,7 @@ counters! {
     missed;
     /// Frames longer than a buffer; dropped.
     truncated;
-    /// Frames that hold no IP packet, such as ARP: passed.
+    /// Frames that hold no IP packet, such as ARP.
     bridged;
     /// Packets by their state, after confirming.
     new;
@@ -43,7 +43,7 @@ counters! {
     drop;
     /// Likewise.
     fragment;
-    /// Packets that did not pass.
+    /// Frames that did not pass.
     dropped;
     /// Frames sent.
     tx;

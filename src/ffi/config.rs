@@ -52,8 +52,8 @@ pub struct conntab_config {
     /// See `fixed_key`.
     pub hash_key: [u64; 4],
     /// Memory of the host's for all that the table reserves (hugetlbfs, rte_memzone, a NUMA node), or NULL: then it is
-    /// mapped. It must begin at a multiple of 4096, need not be zero, stays the host's, and must outlive the table and
-    /// its workers. `pages` and `prefault` do not matter then.
+    /// mapped. It must begin at a multiple of 4096, need not be zero, stays the host's, and must outlive the table, its
+    /// workers and its dumps; when all of them are freed it may be used again. `pages` and `prefault` do not matter then.
     pub memory: *mut c_void,
     /// Bytes at `memory`: at least what conntab_config_memory says.
     pub memory_size: u64,

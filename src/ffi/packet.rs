@@ -27,7 +27,9 @@ pub const CONNTAB_NOTRACK: u32 = 1;
 /// conntab_packet.flags: the NIC has verified the transport checksum, or it need not be.
 pub const CONNTAB_CHECKSUM_OK: u32 = 2;
 
-/// A packet, described: 32 bytes. The bytes stay where they are, and are read during conntab_track only.
+/// A packet, described: 32 bytes. The bytes stay where they are, and are read during conntab_track only; nobody may change
+/// them meanwhile (what a guest or another process can write is to be copied first). The checksum of an IPv4 header is not
+/// looked at: that is the host's, before it forwards.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct conntab_packet {

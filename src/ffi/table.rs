@@ -93,7 +93,8 @@ pub extern "C" fn conntab_table_get(
 /// that moment. conntab_set_timeout_policy attaches it.
 ///
 /// Returns CONNTAB_OK; CONNTAB_ENOENT: no timeout has that name; CONNTAB_EINVAL: NULL, or policy or seconds out of range.
-/// Any thread, one at a time for one table (another would wait for it); not for the packet path.
+/// Any thread, one at a time for one table (another would wait for it, and of two that change one policy at once either may
+/// undo what the other did); not for the packet path.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_policy(
     table: *const conntab_table,
@@ -122,8 +123,8 @@ pub extern "C" fn conntab_table_count(table: *const conntab_table) -> u32 {
 }
 
 /// Ends the connection of a handle. Returns CONNTAB_OK; CONNTAB_ENOENT: there is none of that handle (any more), or it is
-/// not confirmed yet; CONNTAB_EINVAL for NULL. Any thread; never blocks. (A worker's own thread is better off with
-/// conntab_delete.)
+/// not confirmed yet; CONNTAB_EINVAL for NULL. Any thread; allocates; never blocks. (A worker's own thread is better off with
+/// conntab_delete, which does not.)
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_delete(table: *const conntab_table, conn: u64) -> c_int {
     match table_of(table).map(|table| table.delete(Handle::from_u64(conn))) {
@@ -134,7 +135,7 @@ pub extern "C" fn conntab_table_delete(table: *const conntab_table, conn: u64) -
 }
 
 /// Ends every connection that is in the table when the call begins and is still there when it comes by. Returns how many;
-/// 0 for NULL. Any thread; takes as long as the table is large, and makes no packet wait.
+/// 0 for NULL. Any thread; allocates; takes as long as the table is large, and makes no packet wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_flush(table: *const conntab_table) -> u32 {
     table_of(table).map_or(0, Table::flush)
@@ -145,7 +146,7 @@ pub struct conntab_dump(Dump);
 
 /// Begins a walk over the table's connections as of `now` (milliseconds, the clock of conntab_track): every connection that
 /// lives from the first call of conntab_dump_next to the last is among them, once; those that come or go meanwhile may be.
-/// No packet is held up. NULL for NULL. The caller owns it (conntab_dump_free). Any thread.
+/// No packet is held up. NULL for NULL. The caller owns it (conntab_dump_free). Any thread; allocates.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_dump_new(table: *const conntab_table, now: u64) -> *mut conntab_dump {
     table_of(table)
