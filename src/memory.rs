@@ -219,12 +219,13 @@ fn populate(base: NonNull<u8>, bytes: usize) -> Result<(), i32> {
     if unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0 {
         return Ok(());
     }
-    match std::io::Error::last_os_error().raw_os_error() {
-        // There is no page, and who touches it is sent SIGBUS: huge pages that a memory policy or a cgroup withholds.
-        Some(errno @ (libc::EFAULT | libc::ENOMEM | libc::EHWPOISON)) => return Err(errno),
-        // Kernels before 5.14 do not know the advice: touch every page.
-        _ => {}
+    // There is no page, and who touches it is sent SIGBUS: huge pages that a memory policy or a cgroup withholds.
+    if let Some(errno @ (libc::EFAULT | libc::ENOMEM | libc::EHWPOISON)) =
+        std::io::Error::last_os_error().raw_os_error()
+    {
+        return Err(errno);
     }
+    // Kernels before 5.14 do not know the advice: touch every page.
     for offset in (0..bytes).step_by(PAGE as usize) {
         let page = base.as_ptr().wrapping_add(offset);
         // SAFETY: in the mapping, writable, shared with nobody yet; it holds zero already.
