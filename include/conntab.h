@@ -90,7 +90,7 @@ const char *conntab_version_string(void);
 #define CONNTAB_EINVAL (-1)
 
 /**
- * Memory could not be reserved, or the region handed in is too small.
+ * Memory could not be reserved (or the system gave no random numbers), or the region handed in is too small.
  */
 #define CONNTAB_ENOMEM (-2)
 

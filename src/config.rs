@@ -40,6 +40,8 @@ pub enum ConfigError {
         /// Bytes the table takes.
         needed: u64,
     },
+    /// The system gave no random numbers for the key of the hash; what it said. (`hash_key` would do without.)
+    Random(String),
     /// All workers that `Config::workers` allows exist already.
     TooManyWorkers(u32),
 }
@@ -65,6 +67,7 @@ impl fmt::Display for ConfigError {
                 f,
                 "the region of {len} bytes must begin at a multiple of 4096 and hold {needed} bytes"
             ),
+            Self::Random(why) => write!(f, "no random numbers for the key of the hash: {why}"),
             Self::TooManyWorkers(n) => write!(f, "all {n} workers that Config::workers allows exist already"),
         }
     }

@@ -1,6 +1,7 @@
 //! L2: the keyed hash of a tuple. The only file that names ahash.
 
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 
 use ahash::RandomState;
 
@@ -8,23 +9,22 @@ use crate::tuple::Key;
 
 /// Four words of the operating system's. (ahash would draw them too, but keeps some on the heap in a static: lost whenever a
 /// host unloads the library.)
-fn random_key() -> [u64; 4] {
+fn random_key() -> io::Result<[u64; 4]> {
     let mut key = [0; 4];
     // SAFETY: it writes the array that is lent to it, and no more than its size.
     let got = unsafe { libc::getrandom(key.as_mut_ptr().cast(), size_of_val(&key), 0) };
-    // Up to 256 bytes come whole once the system is up (getrandom(2)).
-    assert!(got == size_of_val(&key) as isize, "no random numbers: {}", std::io::Error::last_os_error());
-    key
+    // Up to 256 bytes come whole once the system is up (getrandom(2)). A sandbox may forbid the call.
+    if got == size_of_val(&key) as isize { Ok(key) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The table's secret. The hash never leaves the process, and two tables never share a secret unless a test fixes it.
 pub(crate) struct TupleHash(RandomState);
 
 impl TupleHash {
-    /// With this key, or with one drawn at random by the operating system.
-    pub fn new(key: Option<[u64; 4]>) -> Self {
-        let [a, b, c, d] = key.unwrap_or_else(random_key);
-        Self(RandomState::with_seeds(a, b, c, d))
+    /// With this key, or with one drawn at random by the operating system, which may refuse.
+    pub fn new(key: Option<[u64; 4]>) -> io::Result<Self> {
+        let [a, b, c, d] = key.map_or_else(random_key, Ok)?;
+        Ok(Self(RandomState::with_seeds(a, b, c, d)))
     }
 
     #[inline]

@@ -255,7 +255,8 @@ impl Shared {
         let (geometry, options) = (geometry(&config), options(&config, cutter.as_ref()));
         let entries = geometry.entries as usize;
         let nat6 = config.nat6.then(|| Array::new(entries, options)).transpose()?;
-        let context = Context { hash: TupleHash::new(config.hash_key), nat6 };
+        let hash = TupleHash::new(config.hash_key).map_err(|e| ConfigError::Random(e.to_string()))?;
+        let context = Context { hash, nat6 };
         let user_words = config.user_data as usize / 8;
         let side = Side {
             acct: config.acct.then(|| Array::new(entries, options)).transpose()?,

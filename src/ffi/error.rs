@@ -11,7 +11,7 @@ use crate::reason::Reason;
 pub const CONNTAB_OK: c_int = 0;
 /// An argument is NULL, misaligned, out of its range, or not UTF-8.
 pub const CONNTAB_EINVAL: c_int = -1;
-/// Memory could not be reserved, or the region handed in is too small.
+/// Memory could not be reserved (or the system gave no random numbers), or the region handed in is too small.
 pub const CONNTAB_ENOMEM: c_int = -2;
 /// There is no such thing (any more): a stale handle, an unknown name.
 pub const CONNTAB_ENOENT: c_int = -3;
@@ -79,7 +79,7 @@ pub extern "C" fn conntab_state_name(state: u8) -> *const c_char {
 pub(super) fn number(error: &ConfigError) -> c_int {
     match error {
         ConfigError::UnknownTunable(_) => CONNTAB_ENOENT,
-        ConfigError::Memory { .. } => CONNTAB_ENOMEM,
+        ConfigError::Memory { .. } | ConfigError::Random(_) => CONNTAB_ENOMEM,
         ConfigError::Region { len, needed } if len < needed => CONNTAB_ENOMEM,
         ConfigError::TooManyWorkers(_) => CONNTAB_EUSERS,
         _ => CONNTAB_EINVAL,
