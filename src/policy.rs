@@ -126,7 +126,7 @@ impl std::error::Error for PolicyError {}
 impl Table {
     /// Makes timeout policy `number` (1 to [`crate::Config::timeout_policies`]) what the timeouts in `timeouts` say, for
     /// all protocols; its other fields do not matter. Those it leaves at their defaults stay there, whatever the tunables
-    /// become; start from [`Table::tunables`] to freeze what they are now, as the kernel does. If there was such a policy
+    /// become: so it is with the policies that nft makes. Start from [`Table::tunables`] to freeze what they are now instead. If there was such a policy
     /// already, its connections change over with their next packet. Workers take it over with their next burst, or when
     /// they attach it.
     pub fn set_timeout_policy(&self, number: u8, timeouts: &Tunables) -> Result<(), ConfigError> {
