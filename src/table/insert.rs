@@ -26,7 +26,6 @@ use std::ops::ControlFlow;
 use super::bucket::{self, EMPTY, meta};
 use super::word::{ATTEMPTS, INS, KILLED, LIVE, READY, attempt, life, with_attempt, with_life};
 use super::{Core, Entry, Hit, Local, MAX_BURST, MAX_CHAIN, open};
-use crate::memory::prefetch;
 use crate::sync::{Ordering, fence, mutated, order};
 
 /// Rounds of a loop that only another thread's success can prolong.
@@ -127,8 +126,8 @@ impl<E: Entry> Core<E> {
         let mut keys = [self.keys(first); MAX_BURST];
         for (keys, &index) in keys.iter_mut().zip(indices) {
             *keys = self.keys(index);
-            prefetch(self.head(keys.hash[0]));
-            prefetch(self.head(keys.hash[1]));
+            self.prefetch(keys.hash[0]);
+            self.prefetch(keys.hash[1]);
         }
         // Bit i: entry i may clash with an earlier one, and waits until that is decided.
         let waiting = waiting(&keys[..n]);
@@ -276,6 +275,7 @@ impl<E: Entry> Core<E> {
 
     /// Writes `index` into the first EMPTY slot of the chain, which grows by a bucket if there is none.
     fn place(&self, local: &mut Local<E>, hash: u64, index: u32, dir: u32) -> Result<(), Failure> {
+        self.help(local, hash);
         let word = bucket::slot(index, dir, self.tag(hash));
         // An overflow bucket of ours, opened with `word` in it, not yet linked.
         let mut spare = None;
@@ -289,8 +289,22 @@ impl<E: Entry> Core<E> {
                 }
                 // Acquire: as in `walk`.
                 let mut seen = bucket.meta.load(Ordering::Acquire);
+                if seen & meta::FROZEN != 0 {
+                    // A copy of it is being made, which will not have what comes now.
+                    match self.move_on(local, hash) {
+                        true => continue 'again,
+                        false => break 'again,
+                    }
+                }
                 while meta::link(seen).is_none() {
-                    if seen & (meta::CLOSED | meta::FROZEN) != 0 {
+                    if seen & meta::FROZEN != 0 || self.moves(hash) {
+                        // Moved, the chain is half as long; and growth counts on it that none is prolonged (`grow`).
+                        match self.move_on(local, hash) {
+                            true => continue 'again,
+                            false => break 'again,
+                        }
+                    }
+                    if seen & meta::CLOSED != 0 {
                         // Nothing may be linked behind it any more; its closer may be asleep: unlink it for him.
                         self.sweep(local, hash);
                         continue 'again;
@@ -339,11 +353,12 @@ impl<E: Entry> Core<E> {
     /// An overflow bucket from the pool, open, with `word` in its first slot.
     fn take_overflow(&self, word: u64) -> Option<u32> {
         let mut over = [0];
-        if self.pool.pop(self.overflow.len() as u32, &mut over, |o| &self.over_link[o as usize]) == 0 {
+        let open_to_inserts = self.growth.open.get() as u32;
+        if self.pool.pop(open_to_inserts, &mut over, |o| &self.over_link[o as usize]) == 0 {
             return None;
         }
         self.pool_popped.add(1);
-        open(self.over(over[0]), Some(word));
+        open(self.over(over[0]), &[word], None);
         Some(over[0])
     }
 
