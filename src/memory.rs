@@ -268,11 +268,10 @@ impl<T: Zeroed> Array<T> {
         if self.mapped == 0 || start >= end {
             return;
         }
+        // SAFETY: within the mapping: `end` is not beyond its last element.
+        let at = unsafe { self.first.cast::<u8>().add(start) };
         // SAFETY: a part of our own mapping. Zero is a valid T, and the contents are nobody's any more.
-        let given = unsafe {
-            let at = self.first.cast::<u8>().add(start);
-            libc::madvise(at.as_ptr().cast(), end - start, libc::MADV_DONTNEED)
-        };
+        let given = unsafe { libc::madvise(at.as_ptr().cast(), end - start, libc::MADV_DONTNEED) };
         // (Reserved huge pages stay with kernels before 5.18.)
         if given == 0 {
             self.committed.fetch_sub((end - start) as u64, Ordering::Relaxed);

@@ -17,8 +17,8 @@
 //! frozen word, moves the chain himself and clears the copy.
 //!
 //! **Who does it.** [`Core::double`], a control call, drives it from one end to the other. Whoever is about to change a
-//! chain while growth goes on moves it first, if it has a [`HELP`] left for this burst, and another from the frontier; who
-//! meets a frozen word must. So a control thread that is asleep delays growth and nothing else, and without it growth
+//! chain while growth goes on moves it first, if it has a [`HELP`] left for this burst, and now and then one from the
+//! frontier; who meets a frozen word must. So a control thread that is asleep delays growth and nothing else, and without it growth
 //! comes to its end by those who insert and delete. The frontier `done` counts heads, not those who moved them: it
 //! belongs to nobody.
 //!
@@ -32,8 +32,12 @@ use super::bucket::{self, Bucket, EMPTY, FROZEN, SLOTS, TAG_BITS, UNINIT, meta};
 use super::{Core, Entry, Geometry, Local, MAX_CHAIN, open};
 use crate::sync::{AtomicU64, Counter, Ordering, ReadMostlyU64, mutated, order};
 
-/// Chains that a writer moves, one that it meets and one from the frontier, each time that it enters.
+/// Chains that a writer moves, of those that it meets, each time that it enters.
 pub(super) const HELP: u32 = 1;
+
+/// So many of these later it moves one from the frontier, too: there it gets into the way of the control call, but without
+/// that growth would come to no end.
+const FRONTIER: u32 = 8;
 
 /// Control threads for which overflow buckets are set aside.
 const CONTROLS: u32 = 64;
@@ -206,7 +210,8 @@ impl<E: Entry> Core<E> {
     #[cold]
     pub(super) fn move_on(&self, local: &mut Local<E>, hash: u64) -> bool {
         let root = self.root();
-        root & GROWING == 0 || self.migrate(local, root & SIZE, hash & (root & SIZE) - 1)
+        let size = root & SIZE;
+        root & GROWING == 0 || self.migrate(local, size, hash & (size - 1))
     }
 
     /// Who changes the chain of this hash helps growth, if it goes on: a bounded piece of work for each burst.
@@ -214,8 +219,11 @@ impl<E: Entry> Core<E> {
     pub(super) fn help(&self, local: &mut Local<E>, hash: u64) {
         if self.root() & GROWING != 0 && local.help > 0 {
             local.help -= 1;
+            local.helped = local.helped.wrapping_add(1);
             self.move_on(local, hash);
-            self.advance(local, 1);
+            if local.helped.is_multiple_of(FRONTIER) {
+                self.advance(local, 1);
+            }
         }
     }
 
@@ -262,9 +270,8 @@ impl<E: Entry> Core<E> {
             length += 1;
             bucket = self.over(over);
         }
-        if mutated("moved-early") {
-            head.meta.fetch_or(meta::MOVED, Ordering::Release);
-        }
+        let early =
+            mutated("moved-early") && head.meta.fetch_or(meta::MOVED, Ordering::Release) & meta::MOVED == 0;
         if mutated("moved-retires-early") {
             chained[..length].iter().for_each(|over| self.retire_bucket(local, *over));
         }
@@ -274,10 +281,9 @@ impl<E: Entry> Core<E> {
             }
         }
         // Release: the copies.
-        let moved =
-            head.meta.fetch_or(meta::MOVED, order("moved-relaxed", Ordering::Release)) & meta::MOVED != 0;
+        let seen = head.meta.fetch_or(meta::MOVED, order("moved-relaxed", Ordering::Release));
         // The first to say so takes away the old chain: nobody who enters from now on walks along it.
-        if (!moved || mutated("moved-by-all")) && !mutated("moved-retires-early") {
+        if (seen & meta::MOVED == 0 || early || mutated("moved-by-all")) && !mutated("moved-retires-early") {
             chained[..length].iter().for_each(|over| self.retire_bucket(local, *over));
         }
         true

@@ -315,6 +315,12 @@ impl<E: Entry> Core<E> {
                         break 'again;
                     }
                     let Some(over) = spare.or_else(|| self.take_overflow(word)) else {
+                        // Has it moved meanwhile, or got a link? Then none is needed.
+                        let now = bucket.meta.load(Ordering::Acquire);
+                        if now != seen {
+                            seen = now;
+                            continue;
+                        }
                         self.count.overflow_exhausted.add(1);
                         break 'again;
                     };

@@ -30,10 +30,12 @@
 //! - **(E)** What was written to an entry before `insert` is visible to whoever finds it. Changes to it while LIVE
 //!   are the caller's affair.
 //! - **(F)** Exhaustion (entries, overflow buckets, chain length, attempts) is a value, counted, never a panic.
+//! - **(G)** All this holds while the table grows. Growth makes nobody wait: it moves chains one by one, and of each
+//!   insert or delete it asks a bounded piece of work.
 //!
 //! # Invariants
 //! Stated where they live: life and attempts in [`word`] (W1..W3), slots and chains here, lists in [`stack`], what
-//! may be retired in [`reclaim`] (R1).
+//! may be retired in [`reclaim`] (R1), growth in [`grow`].
 //! - **(I1)** The word is the truth; slots are hints that lead to it. Readers accept only LIVE.
 //! - **(I2)** An entry in INS has zero to two slots, in READY and LIVE exactly its two (one if its keys are equal),
 //!   afterwards its one cleaner (the winner of the change to DEAD; for KILLED the inserter) removes each once.
@@ -42,12 +44,17 @@
 //! - **(I4)** An overflow bucket whose meta is CLOSED has a final link; only such a bucket is unlinked, by one
 //!   compare-exchange on a predecessor that is not CLOSED itself. Head buckets are never closed.
 //! - **(I5)** A chain has at most [`MAX_CHAIN`] buckets: buckets are added at its end alone.
+//! - **(I6)** A slot or meta word that is FROZEN never changes but for MOVED, which the meta of a head gets once all of its
+//!   chain has been copied, and keeps. Until then the chain is the one that counts, from then on its copy.
+//! - **(I7)** A word of an array that is being filled leaves UNINIT once, for what everybody would put there. Nobody but
+//!   those who fill it reads or writes a bucket of it before the MOVED of the head that it was copied from.
 //!
 //! # Progress
-//! Lookups are wait-free but for the length of the chain; a walker meets each overflow bucket at most once, since none
-//! comes back while it is entered. Inserts and deletes are lock-free: a loser helps the winner before it tries again.
-//! Nobody waits for a descheduled thread; such a thread, entered, delays reuse and nothing else. Every loop has a
-//! bound, and the bounds that can be met in practice have a counter in [`audit::Stats`].
+//! Lookups are wait-free but for the length of the chain, and a step for each doubling that overtakes them; a walker
+//! meets each overflow bucket at most once, since none comes back while it is entered. Inserts and deletes are lock-free: a
+//! loser helps the winner before it tries again, and who meets a chain that is being moved moves it. Nobody waits for a
+//! descheduled thread; such a thread, entered, delays reuse and nothing else. Every loop has a bound, and the bounds that
+//! can be met in practice have a counter in [`audit::Stats`].
 
 mod audit;
 mod bucket;

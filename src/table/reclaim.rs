@@ -92,8 +92,9 @@ pub(crate) struct Local<E: Entry> {
     pub(super) cached: usize,
     /// Overflow buckets for growth: taken from the pool, never linked.
     pub(super) spares: Spares,
-    /// Chains that it will still help to move before it enters again.
+    /// Chains that it will still help to move before it enters again, and how many it has.
     pub(super) help: u32,
+    pub(super) helped: u32,
 }
 
 // SAFETY: what is not Send by itself is crossbeam's handle and guard: pointers to a heap-allocated participant that
@@ -117,6 +118,7 @@ impl<E: Entry> Local<E> {
             cached: 0,
             spares: Spares::default(),
             help: HELP,
+            helped: 0,
         };
         // The very first pin collects.
         local.collecting_pin();
