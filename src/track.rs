@@ -10,7 +10,7 @@
 //! created joins it (NEW). A packet in its reply direction is NEW of its own, as in the kernel: a real reply cannot
 //! exist before the request has left, and a spoofed request must not turn an outsider's packet into ESTABLISHED.
 
-use crate::conn::{Record, Word, status};
+use crate::conn::{Conn, Record, Word, status};
 use crate::event::change;
 use crate::memory::prefetch;
 use crate::packet::{CtState, Handle, Hook, MAX_BURST, Packet, Verdict, packet_flag};
@@ -19,7 +19,7 @@ use crate::reason::Reason;
 use crate::scratch::{Lane, Scratch, Task};
 use crate::stats::Stat;
 use crate::sync::Ordering::Relaxed;
-use crate::table::{Hit, is_live};
+use crate::table::{Entry, Hit, is_live};
 use crate::tuple::{Direction, Key, Tuple};
 use crate::wire::{self, Checksum, Headers, L4};
 use crate::worker::{Pending, Worker};
@@ -142,7 +142,19 @@ impl Worker {
     }
 
     /// Stage 4, of one packet. Its verdict is written in place, like its headers.
+    #[inline(always)]
     fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
+        if let Some(hit) = scratch.hits[at]
+            && self.steady(&scratch.lanes[at], &scratch.keys[at], hit, tick, out)
+        {
+            return;
+        }
+        self.judge_at_length(scratch, at, tick, out);
+    }
+
+    /// [`Worker::judge`] of what is not steady.
+    #[inline(never)]
+    fn judge_at_length(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
         let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
         let found = self.find(lane, key, hash, scratch.hits[at], tick);
         match (found, lane.task) {
@@ -231,6 +243,46 @@ impl Worker {
         Verdict { state: CtState::Related, ..self.verdict(hit.index, word, dir, None) }
     }
 
+    /// What makes nearly all of the traffic: a TCP segment that is [`tcp::steady`], of a connection that is still what the
+    /// burst's lookup has found. `false`: it is something else, or another worker is at the connection; nothing has changed.
+    #[inline(always)]
+    fn steady(&self, lane: &Lane, key: &Key, hit: Hit, tick: u32, out: &mut Verdict) -> bool {
+        let L4::Tcp(segment) = &lane.headers.l4 else { return false };
+        let conn = self.shared.table.entry(hit.index);
+        let steady = |word: u64| {
+            let unpacked = Word::unpack(word);
+            let established = unpacked.state == tcp::State::Established as u8;
+            established && !unpacked.liberal() && is_live(word) && unpacked.left(tick) > 0
+        };
+        if lane.zones[0] != lane.zones[1] || !steady(conn.word_acquire()) {
+            return false;
+        }
+        let Some(version) = conn.try_enter_record() else { return false };
+        let old = conn.word_acquire();
+        let before = Word::unpack(old);
+        let dir = direction(hit, key);
+        let seen = tcp::Seen { reply: before.has(status::SEEN_REPLY), assured: before.has(status::ASSURED) };
+        let load = |at| conn.record_word(at).load(Relaxed);
+        let store = |at, word| conn.record_word(at).store(word, Relaxed);
+        let t = self.tunables_of(conn);
+        let step = if steady(old) { tcp::steady(load, store, dir, seen, segment, t) } else { None };
+        let Some(step) = step else {
+            conn.leave_record(version);
+            return false;
+        };
+        let word = self.commit_at(conn, old, hit.index, &step, dir, false, tick, false);
+        conn.leave_record(version);
+        self.count(Stat::Found);
+        if let Some(account) = self.shared.account(hit.index)
+            && conn.counted()
+        {
+            account.count(dir, 1, lane.headers.len.into());
+        }
+        let state = state_of(before, dir);
+        *out = Verdict { state, ..self.verdict_of(conn, hit.index, word, dir, None) };
+        true
+    }
+
     /// A further packet of a connection. `slot`: its place in `pending`, if it is unconfirmed. `false`: the connection is
     /// over, and the packet opens a new one.
     fn further(
@@ -278,12 +330,7 @@ impl Worker {
             // The packet is a reply; the connection, which is told of as destroyed, has seen none.
             word.set(status::SEEN_REPLY);
         }
-        let state = match dir {
-            Direction::Original if replied => CtState::Established,
-            Direction::Original if before.has(status::EXPECTED) => CtState::Related,
-            Direction::Original => CtState::New,
-            Direction::Reply => CtState::Established,
-        };
+        let state = state_of(before, dir);
         *out = Verdict {
             state,
             reason: step.reason,
@@ -349,7 +396,23 @@ impl Worker {
         liberal: bool,
     ) -> Word {
         let conn = self.shared.table.entry(index);
-        let mut old = conn.word_acquire();
+        self.commit_at(conn, conn.word_acquire(), index, step, dir, private, tick, liberal)
+    }
+
+    /// [`Worker::commit`] with the word as it was a moment ago.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined, with most of them constant")]
+    fn commit_at(
+        &self,
+        conn: &Conn,
+        mut old: u64,
+        index: u32,
+        step: &Step,
+        dir: Direction,
+        private: bool,
+        tick: u32,
+        liberal: bool,
+    ) -> Word {
         for _ in 0..TRIES {
             let before = Word::unpack(old);
             if !private && !is_live(old) {
@@ -357,12 +420,9 @@ impl Worker {
             }
             let mut after = before;
             if matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
-                if dir == Direction::Reply && !step.destroy {
-                    after.set(status::SEEN_REPLY);
-                }
-                if step.assure {
-                    after.set(status::ASSURED);
-                }
+                // Without a branch: the direction is as good as random.
+                let replies = dir as u16 & u16::from(!step.destroy);
+                after.set(status::SEEN_REPLY * replies | status::ASSURED * u16::from(step.assure));
                 if step.reason != Reason::Busy {
                     after.state = step.state;
                 }
@@ -377,9 +437,11 @@ impl Worker {
                     if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
                         self.shared.sweep.shorten(index, after.time, tick);
                     }
-                    let changes = changes(before, after, step.anew);
-                    if changes != 0 && self.tells() {
-                        conn.note_changes(changes);
+                    if self.tells() {
+                        let changes = changes(before, after, step.anew);
+                        if changes != 0 {
+                            conn.note_changes(changes);
+                        }
                     }
                     return after;
                 }
@@ -461,10 +523,22 @@ impl Worker {
     /// A verdict about this connection, NEW unless the caller knows better.
     #[inline]
     pub(crate) fn verdict(&self, index: u32, word: Word, dir: Direction, slot: Option<usize>) -> Verdict {
+        self.verdict_of(self.shared.table.entry(index), index, word, dir, slot)
+    }
+
+    #[inline(always)]
+    fn verdict_of(
+        &self,
+        conn: &Conn,
+        index: u32,
+        word: Word,
+        dir: Direction,
+        slot: Option<usize>,
+    ) -> Verdict {
         let confirmed = if slot.is_none() { status::CONFIRMED } else { 0 };
         Verdict {
-            conn: Handle::new(index, self.shared.table.generation(index)),
-            mark: self.shared.table.entry(index).mark(),
+            conn: Handle::new(index, conn.generation().load(Relaxed)),
+            mark: conn.mark(),
             status: word.status() | confirmed,
             reason: Reason::None,
             state: CtState::New,
@@ -478,12 +552,23 @@ impl Worker {
     }
 }
 
+/// What a rule sees of a packet of a connection, whose word was this before it.
+#[inline(always)]
+fn state_of(before: Word, dir: Direction) -> CtState {
+    match before.has(status::SEEN_REPLY) | (dir == Direction::Reply) {
+        true => CtState::Established,
+        false if before.has(status::EXPECTED) => CtState::Related,
+        false => CtState::New,
+    }
+}
+
 /// The direction of a packet with this key in the connection that it found.
 #[inline]
 pub(crate) fn direction(hit: Hit, key: &Key) -> Direction {
     // A connection to itself has one key for both: its further packets are replies, as in the kernel.
     let itself = key.src == key.dst && key.inverse(key.zone()) == *key;
-    if hit.dir == 0 && !itself { Direction::Original } else { Direction::Reply }
+    // Without a branch: the direction is as good as random.
+    if (hit.dir == 0) & !itself { Direction::Original } else { Direction::Reply }
 }
 
 /// What an event has to tell.

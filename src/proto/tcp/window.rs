@@ -13,7 +13,7 @@
 
 use super::State;
 use super::kind::Kind;
-use super::record::{End, Record, flags};
+use super::record::{End, Last, flags};
 use crate::reason::Reason;
 use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, flag};
@@ -82,20 +82,16 @@ impl End {
 }
 
 /// Judges a segment by the bounds and, if it fits, learns from it.
-#[inline]
+#[inline(always)]
 pub(super) fn judge(
-    record: &mut Record,
+    (sender, receiver): (&mut End, &mut End),
+    last: &mut Last,
     state: State,
     direction: Direction,
     kind: Kind,
     segment: &Segment,
     liberal: bool,
 ) -> Fit {
-    let [original, reply] = &mut record.ends;
-    let (sender, receiver) = match direction {
-        Direction::Original => (original, reply),
-        Direction::Reply => (reply, original),
-    };
     let syn = segment.flags & flag::SYN != 0;
     let has_ack = segment.flags & flag::ACK != 0;
     let mut seq = segment.seq;
@@ -206,7 +202,7 @@ pub(super) fn judge(
         receiver.flags &= !flags::DATA_UNACKNOWLEDGED;
     }
     if kind == Kind::Ack {
-        record.last.count_repeat(direction, seq, ack, end, segment.window);
+        last.count_repeat(direction, seq, ack, end, segment.window);
     }
     Fit::In
 }
