@@ -144,12 +144,14 @@ impl Worker {
     /// Stage 4, of one packet. Its verdict is written in place, like its headers.
     #[inline(always)]
     fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
-        if let Some(hit) = scratch.hits[at]
-            && self.steady(&scratch.lanes[at], &scratch.keys[at], hit, tick, out)
-        {
-            return;
+        let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
+        match scratch.hits[at] {
+            Some(hit) if self.steady(lane, key, hit, tick, out) => {}
+            None if lane.task == Task::Track && lane.one_zone() && !self.marks.may_have(hash) => {
+                self.first(lane, key, hash, tick, out);
+            }
+            _ => self.judge_at_length(scratch, at, tick, out),
         }
-        self.judge_at_length(scratch, at, tick, out);
     }
 
     /// [`Worker::judge`] of what is not steady.
@@ -201,7 +203,7 @@ impl Worker {
             let again = self.shared.table.lookup(&self.local, hash, key);
             hit = self.settle(lane, key, again);
         }
-        if lane.task == Task::Track {
+        if lane.task == Task::Track && self.marks.may_have(hash) {
             for (slot, pending) in self.pending[..self.pendings].iter().enumerate() {
                 if pending.hash == hash && !pending.handle.is_none() {
                     let index = pending.handle.index();
@@ -219,10 +221,10 @@ impl Worker {
     /// Where a packet's zones differ by direction, a connection must match it in the zone of its own direction there.
     #[inline]
     fn settle(&self, lane: &Lane, key: &Key, hit: Option<Hit>) -> Option<Hit> {
-        let [original, reply] = lane.zones;
-        if original == reply {
+        if lane.one_zone() {
             return hit;
         }
+        let reply = lane.zone(Direction::Reply);
         hit.filter(|hit| hit.dir == 0).or_else(|| {
             let key = key.with_zone(reply);
             self.shared
@@ -254,7 +256,7 @@ impl Worker {
             let established = unpacked.state == tcp::State::Established as u8;
             established && !unpacked.liberal() && is_live(word) && unpacked.left(tick) > 0
         };
-        if lane.zones[0] != lane.zones[1] || !steady(conn.word_acquire()) {
+        if !lane.one_zone() || !steady(conn.word_acquire()) {
             return false;
         }
         let Some(version) = conn.try_enter_record() else { return false };
@@ -504,6 +506,7 @@ impl Worker {
         self.pendings += 1;
         let handle = Handle::new(index, self.shared.table.generation(index));
         self.pending[slot] = Pending { handle, hash };
+        self.marks.put(hash);
         *out = Verdict {
             reason: step.reason,
             excess: step.excess,

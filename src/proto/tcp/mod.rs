@@ -111,20 +111,36 @@ pub struct Seen {
 }
 
 /// Judges the first segment of a flow: the record and the step to begin with, or why it is INVALID.
-#[inline]
+#[inline(always)]
 pub fn open(segment: &Segment, tunables: &Tunables) -> Result<(Record, Step), (Reason, u32)> {
-    let kind = Kind::of(segment.flags).ok_or((Reason::TcpFlags, 0))?;
-    let mut record = match table::next(State::None, Direction::Original, kind) {
-        Next::To(State::SynSent) => special::begin(segment),
-        Next::To(_) if tunables.tcp_loose != 0 => special::pick_up(segment),
-        Next::To(_) => return Err((Reason::TcpMidstream, 0)),
-        Next::Ignore | Next::Invalid => return Err((Reason::TcpNotOpening, 0)),
-    };
-    let step =
-        special::go(&mut record, State::None, Direction::Original, Seen::default(), kind, segment, tunables);
+    if Kind::of(segment.flags) != Some(Kind::Syn) {
+        return open_otherwise(segment, tunables);
+    }
+    let mut record = special::begin(segment);
+    let step = special::go_first(&mut record, segment, tunables);
+    opened(record, step)
+}
+
+#[inline(always)]
+fn opened(record: Record, step: Step) -> Result<(Record, Step), (Reason, u32)> {
     match step.outcome {
         Outcome::Invalid => Err((step.reason, step.excess)),
         _ => Ok((record, step)),
+    }
+}
+
+/// [`open`] for a segment that is no SYN.
+fn open_otherwise(segment: &Segment, tunables: &Tunables) -> Result<(Record, Step), (Reason, u32)> {
+    let kind = Kind::of(segment.flags).ok_or((Reason::TcpFlags, 0))?;
+    match table::next(State::None, Direction::Original, kind) {
+        Next::To(_) if tunables.tcp_loose != 0 => {
+            let mut record = special::pick_up(segment);
+            let (direction, seen) = (Direction::Original, Seen::default());
+            let step = special::go(&mut record, State::None, direction, seen, kind, segment, tunables);
+            opened(record, step)
+        }
+        Next::To(_) => Err((Reason::TcpMidstream, 0)),
+        Next::Ignore | Next::Invalid => Err((Reason::TcpNotOpening, 0)),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, flag};
 
 /// The record of a connection that a SYN opens.
+#[inline(always)]
 pub(super) fn begin(segment: &Segment) -> Record {
     Record { ends: [End::from_syn(segment), End::default()], ..Record::default() }
 }
@@ -29,8 +30,28 @@ pub(super) fn pick_up(segment: &Segment) -> Record {
 }
 
 /// Judges a segment of a sane kind.
-#[inline]
 pub(super) fn go(
+    record: &mut Record,
+    state: State,
+    direction: Direction,
+    seen: Seen,
+    kind: Kind,
+    segment: &Segment,
+    tunables: &Tunables,
+) -> Step {
+    go_on(record, state, direction, seen, kind, segment, tunables)
+}
+
+/// [`go`] for a SYN that opens a connection: the compiler leaves out what cannot be.
+#[inline(always)]
+pub(super) fn go_first(record: &mut Record, segment: &Segment, tunables: &Tunables) -> Step {
+    // The bits that matter, by its kind.
+    let segment = Segment { flags: flag::SYN, ..*segment };
+    go_on(record, State::None, Direction::Original, Seen::default(), Kind::Syn, &segment, tunables)
+}
+
+#[inline(always)]
+fn go_on(
     record: &mut Record,
     state: State,
     direction: Direction,

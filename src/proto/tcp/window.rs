@@ -56,12 +56,14 @@ pub(super) const fn end_of(segment: &Segment) -> u32 {
 
 impl End {
     /// What a SYN says of its sender.
+    #[inline(always)]
     pub(super) fn from_syn(segment: &Segment) -> Self {
         let mut end = Self::default();
         end.learn_syn(segment);
         end
     }
 
+    #[inline(always)]
     fn learn_syn(&mut self, segment: &Segment) {
         self.end = end_of(segment);
         self.max_end = self.end;
