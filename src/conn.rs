@@ -216,6 +216,7 @@ const LOW: u64 = 0xffff_ffff;
 
 impl Conn {
     /// Writes a fresh, private connection: everything but the table's own fields.
+    #[inline(always)]
     pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, counted: bool, record: &Record) {
         self.mark.store(mark, Relaxed);
         self.extra.store(u32::from(zone_reply) | if counted { COUNTED } else { 0 }, Relaxed);
@@ -393,7 +394,7 @@ impl Conn {
         key
     }
 
-    #[inline]
+    #[inline(always)]
     fn reply(&self, context: &Context, index: u32) -> Key {
         let original = self.original();
         let extra = self.extra.load(Relaxed);
@@ -413,7 +414,7 @@ impl Conn {
     }
 
     /// The key of either direction.
-    #[inline]
+    #[inline(always)]
     pub fn key_of(&self, context: &Context, index: u32, dir: Direction) -> Key {
         match dir {
             Direction::Original => self.original(),

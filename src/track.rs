@@ -12,7 +12,7 @@
 
 use crate::conn::{Conn, Record, Word, status};
 use crate::event::change;
-use crate::memory::prefetch;
+use crate::memory::{prefetch, prefetch_nth};
 use crate::packet::{CtState, Handle, Hook, MAX_BURST, Packet, Verdict, packet_flag};
 use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, tcp, udp};
 use crate::reason::Reason;
@@ -66,8 +66,10 @@ impl Worker {
         self.shared.table.lookup_burst(&self.local, hashes, keys, &mut scratch.hits[..lanes]);
         for hit in scratch.hits[..lanes].iter().flatten() {
             prefetch(&self.shared.table.entry(hit.index).version);
-            if let Some(account) = self.shared.account(hit.index) {
-                prefetch(account);
+        }
+        if let Some(accounts) = &self.shared.side.acct {
+            for hit in scratch.hits[..lanes].iter().flatten() {
+                prefetch_nth(accounts, hit.index as usize);
             }
         }
         for at in 0..lanes {
@@ -134,7 +136,7 @@ impl Worker {
         let lane = &scratch.lanes[at];
         let key = &mut scratch.keys[at];
         if lane.task != Task::Error {
-            *key = Tuple::of(&lane.headers).key(lane.zone(Direction::Original));
+            *key = Key::of(&lane.headers, lane.zone(Direction::Original));
         }
         let hash = self.shared.table.hash(key);
         self.shared.table.prefetch(hash);
@@ -457,6 +459,20 @@ impl Worker {
 
     /// A packet without a connection: it may open one.
     fn first(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32, out: &mut Verdict) {
+        if let L4::Tcp(segment) = &lane.headers.l4
+            && tcp::is_syn(segment)
+        {
+            let (record, step) = tcp::open_syn(segment, &self.tunables);
+            if step.outcome != Outcome::Invalid {
+                return self.create(lane, key, hash, (&record.pack(), &step), tick, out);
+            }
+        }
+        self.first_of_others(lane, key, hash, tick, out);
+    }
+
+    /// [`Worker::first`] of whatever is no SYN.
+    #[inline(never)]
+    fn first_of_others(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32, out: &mut Verdict) {
         let t = &self.tunables;
         let (record, step): (Record, Step) = match &lane.headers.l4 {
             L4::Tcp(segment) => match tcp::open(segment, t) {
@@ -478,6 +494,20 @@ impl Worker {
             L4::Icmpv6 { .. } => (Record::default(), icmp::step(true, t)),
             _ => (Record::default(), generic::step(t)),
         };
+        self.create(lane, key, hash, (&record, &step), tick, out);
+    }
+
+    /// Makes room for a connection, and an unconfirmed entry of it.
+    #[inline(always)]
+    fn create(
+        &mut self,
+        lane: &Lane,
+        key: &Key,
+        hash: u64,
+        (record, step): (&Record, &Step),
+        tick: u32,
+        out: &mut Verdict,
+    ) {
         let limit = &self.shared.limit;
         if !self.permits.spend(limit) && !self.early_drop(hash, tick) {
             *out = self.aside((CtState::Drop, Reason::TableFull));
@@ -490,7 +520,7 @@ impl Worker {
             return;
         };
         let conn = self.shared.table.entry(index);
-        conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, &record);
+        conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, record);
         let mut word = Word::fresh(conn.word_acquire());
         word.state = step.state;
         word.time = new_time(word, step.timeout, true, tick, 0);
@@ -504,14 +534,10 @@ impl Worker {
         self.count_packet(index, Direction::Original, &lane.headers);
         let slot = self.pendings;
         self.pendings += 1;
-        let handle = Handle::new(index, self.shared.table.generation(index));
-        self.pending[slot] = Pending { handle, hash };
+        let opened = self.verdict_of(conn, index, word, Direction::Original, Some(slot));
+        self.pending[slot] = Pending { handle: opened.conn, hash };
         self.marks.put(hash);
-        *out = Verdict {
-            reason: step.reason,
-            excess: step.excess,
-            ..self.verdict(index, word, Direction::Original, Some(slot))
-        };
+        *out = Verdict { reason: step.reason, excess: step.excess, ..opened };
     }
 
     #[inline]

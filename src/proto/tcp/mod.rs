@@ -111,37 +111,38 @@ pub struct Seen {
 }
 
 /// Judges the first segment of a flow: the record and the step to begin with, or why it is INVALID.
-#[inline(always)]
 pub fn open(segment: &Segment, tunables: &Tunables) -> Result<(Record, Step), (Reason, u32)> {
-    if Kind::of(segment.flags) != Some(Kind::Syn) {
-        return open_otherwise(segment, tunables);
-    }
-    let mut record = special::begin(segment);
-    let step = special::go_first(&mut record, segment, tunables);
-    opened(record, step)
-}
-
-#[inline(always)]
-fn opened(record: Record, step: Step) -> Result<(Record, Step), (Reason, u32)> {
+    let kind = Kind::of(segment.flags).ok_or((Reason::TcpFlags, 0))?;
+    let (record, step) = match table::next(State::None, Direction::Original, kind) {
+        Next::To(State::SynSent) => open_syn(segment, tunables),
+        Next::To(_) if tunables.tcp_loose != 0 => {
+            let mut record = special::pick_up(segment);
+            let seen = Seen::default();
+            let step =
+                special::go(&mut record, State::None, Direction::Original, seen, kind, segment, tunables);
+            (record, step)
+        }
+        Next::To(_) => return Err((Reason::TcpMidstream, 0)),
+        Next::Ignore | Next::Invalid => return Err((Reason::TcpNotOpening, 0)),
+    };
     match step.outcome {
         Outcome::Invalid => Err((step.reason, step.excess)),
         _ => Ok((record, step)),
     }
 }
 
-/// [`open`] for a segment that is no SYN.
-fn open_otherwise(segment: &Segment, tunables: &Tunables) -> Result<(Record, Step), (Reason, u32)> {
-    let kind = Kind::of(segment.flags).ok_or((Reason::TcpFlags, 0))?;
-    match table::next(State::None, Direction::Original, kind) {
-        Next::To(_) if tunables.tcp_loose != 0 => {
-            let mut record = special::pick_up(segment);
-            let (direction, seen) = (Direction::Original, Seen::default());
-            let step = special::go(&mut record, State::None, direction, seen, kind, segment, tunables);
-            opened(record, step)
-        }
-        Next::To(_) => Err((Reason::TcpMidstream, 0)),
-        Next::Ignore | Next::Invalid => Err((Reason::TcpNotOpening, 0)),
-    }
+/// Whether this is a SYN.
+#[inline(always)]
+pub(crate) fn is_syn(segment: &Segment) -> bool {
+    Kind::of(segment.flags) == Some(Kind::Syn)
+}
+
+/// [`open`] for a SYN, whose step may yet be INVALID.
+#[inline(always)]
+pub(crate) fn open_syn(segment: &Segment, tunables: &Tunables) -> (Record, Step) {
+    let mut record = special::begin(segment);
+    let step = special::go_first(&mut record, segment, tunables);
+    (record, step)
 }
 
 /// Judges a further segment. Whatever the outcome, `record` is to be kept: it remembers ignored and INVALID segments
