@@ -519,6 +519,10 @@ impl Worker {
             *out = self.aside((CtState::Drop, Reason::ReclaimStalled));
             return;
         };
+        // What `confirm` will write to: the hint and the bucket of the reply tuple, unless NAT changes that.
+        self.shared.sweep.prefetch(index);
+        let reply = key.inverse(lane.zone(Direction::Reply));
+        self.shared.table.prefetch(self.shared.table.hash(&reply));
         let conn = self.shared.table.entry(index);
         conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, record);
         let mut word = Word::fresh(conn.word_acquire());
