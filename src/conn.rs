@@ -98,9 +98,9 @@ impl Word {
     #[inline]
     pub const fn status(self) -> u16 {
         // Without a branch: every verdict carries it.
-        self.packed & PACKED_PLAIN
-            | (self.packed & PACKED_HELPER) * (status::HELPER / PACKED_HELPER)
-            | (self.packed & PACKED_OFFLOAD) * (status::OFFLOAD / PACKED_OFFLOAD)
+        let helper = (self.packed & PACKED_HELPER) * (status::HELPER / PACKED_HELPER);
+        let offload = (self.packed & PACKED_OFFLOAD) * (status::OFFLOAD / PACKED_OFFLOAD);
+        self.packed & PACKED_PLAIN | helper | offload
     }
 
     /// Sets bits of the status, given with the kernel's values. CONFIRMED and DYING cannot be set.

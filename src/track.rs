@@ -425,8 +425,9 @@ impl Worker {
             let mut after = before;
             if matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
                 // Without a branch: the direction is as good as random.
-                let replies = dir as u16 & u16::from(!step.destroy);
-                after.set(status::SEEN_REPLY * replies | status::ASSURED * u16::from(step.assure));
+                let replied = status::SEEN_REPLY * (dir as u16 & u16::from(!step.destroy));
+                let assured = status::ASSURED * u16::from(step.assure);
+                after.set(replied | assured);
                 if step.reason != Reason::Busy {
                     after.state = step.state;
                 }
