@@ -97,14 +97,10 @@ impl Word {
     /// The status with the kernel's bits, CONFIRMED and DYING apart.
     #[inline]
     pub const fn status(self) -> u16 {
-        let mut status = self.packed & PACKED_PLAIN;
-        if self.packed & PACKED_HELPER != 0 {
-            status |= status::HELPER;
-        }
-        if self.packed & PACKED_OFFLOAD != 0 {
-            status |= status::OFFLOAD;
-        }
-        status
+        // Without a branch: every verdict carries it.
+        let helper = (self.packed & PACKED_HELPER) * (status::HELPER / PACKED_HELPER);
+        let offload = (self.packed & PACKED_OFFLOAD) * (status::OFFLOAD / PACKED_OFFLOAD);
+        self.packed & PACKED_PLAIN | helper | offload
     }
 
     /// Sets bits of the status, given with the kernel's values. CONFIRMED and DYING cannot be set.
@@ -158,8 +154,8 @@ const CHANGES: u32 = 0x3f << CHANGES_SHIFT;
 /// The number of its timeout policy; 0: none.
 const POLICY_SHIFT: u32 = 24;
 
-/// Tries to get at a record that another worker is writing.
-const TRIES: usize = 64;
+/// Tries to get at a record that another worker is writing, beside the one of a packet that hopes to be done quickly.
+const TRIES: usize = 63;
 
 /// The words of a tracker's record.
 pub(crate) type Record = [u64; 7];
@@ -218,6 +214,7 @@ const LOW: u64 = 0xffff_ffff;
 
 impl Conn {
     /// Writes a fresh, private connection: everything but the table's own fields.
+    #[inline(always)]
     pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, counted: bool, record: &Record) {
         self.mark.store(mark, Relaxed);
         self.extra.store(u32::from(zone_reply) | if counted { COUNTED } else { 0 }, Relaxed);
@@ -289,23 +286,33 @@ impl Conn {
     #[inline]
     pub fn enter_record(&self) -> Option<u64> {
         for _ in 0..TRIES {
-            let version = self.version.load(Relaxed);
-            // Acquire: pairs with the Release of the last to leave.
-            let entered = (version & 1 == 0 || mutated("record-enter-odd"))
-                && self
-                    .version
-                    .compare_exchange(version, version + 1, order("record-enter-relaxed", Acquire), Relaxed)
-                    .is_ok();
-            if entered {
-                // A reader that sees one of our words must see the odd version as well; pairs with its Acquire fence.
-                if !mutated("record-enter-no-fence") {
-                    fence(Release);
-                }
-                return Some(version);
+            let entered = self.try_enter_record();
+            if entered.is_some() {
+                return entered;
             }
             std::hint::spin_loop();
         }
         None
+    }
+
+    /// One try of [`Conn::enter_record`].
+    #[inline(always)]
+    pub fn try_enter_record(&self) -> Option<u64> {
+        let version = self.version.load(Relaxed);
+        // Acquire: pairs with the Release of the last to leave.
+        let entered = (version & 1 == 0 || mutated("record-enter-odd"))
+            && self
+                .version
+                .compare_exchange(version, version + 1, order("record-enter-relaxed", Acquire), Relaxed)
+                .is_ok();
+        if !entered {
+            return None;
+        }
+        // A reader that sees one of our words must see the odd version as well; pairs with its Acquire fence.
+        if !mutated("record-enter-no-fence") {
+            fence(Release);
+        }
+        Some(version)
     }
 
     /// Leaves the record. `version` is what `enter_record` gave.
@@ -334,6 +341,12 @@ impl Conn {
             std::hint::spin_loop();
         }
         None
+    }
+
+    /// One word of the record.
+    #[inline(always)]
+    pub fn record_word(&self, at: usize) -> &AtomicU64 {
+        &self.record[at]
     }
 
     #[inline]
@@ -385,7 +398,7 @@ impl Conn {
         self.key(context, index, dir) == *key
     }
 
-    #[inline]
+    #[inline(always)]
     fn reply(&self, context: &Context, index: u32) -> Key {
         let original = self.original();
         let extra = self.extra.load(Relaxed);
@@ -405,7 +418,7 @@ impl Conn {
     }
 
     /// The key of either direction.
-    #[inline]
+    #[inline(always)]
     pub fn key_of(&self, context: &Context, index: u32, dir: Direction) -> Key {
         match dir {
             Direction::Original => self.original(),

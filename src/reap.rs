@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use crate::conn::Word;
-use crate::memory::{Array, NoMemory, Options};
+use crate::memory::{Array, NoMemory, Options, prefetch_nth};
 use crate::packet::Handle;
 use crate::shared::SKEW;
 use crate::stats::Stat;
@@ -73,6 +73,12 @@ fn within_horizon(expiry: u32, tick: u32) -> u32 {
 impl Sweep {
     pub fn new(entries: usize, options: Options<'_>) -> Result<Self, NoMemory> {
         Ok(Self { hints: Array::new(entries, options)?, cursor: AtomicU64::new(0), began: AtomicU64::new(0) })
+    }
+
+    /// The hint of this entry will be written soon.
+    #[inline]
+    pub fn prefetch(&self, index: u32) {
+        prefetch_nth(&self.hints, index as usize);
     }
 
     /// A connection that nobody else can find yet will expire at this tick.
