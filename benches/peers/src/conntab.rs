@@ -1,0 +1,117 @@
+//! conntab's own table, through its feature `internals`.
+//!
+//! `conntab` stores both keys of a flow and is asked for either; `onekey` stores one. Entries are the product's connections
+//! (128 bytes, key and expiry in the first line). A hit stores a word into that line, as it does for every structure;
+//! `conntab_word` is the same table, refreshed as the packet path does it: by compare-exchange of the word that holds life and
+//! expiry.
+
+use ::conntab::bench::{BothKeys, Kind, OneKey, Table, Touch, Worker};
+
+use crate::{BURST, Hands, Key, Name, Peer, Size};
+
+struct Ours<K: Kind>(Table<K>);
+
+fn make<K: Kind>(size: Size) -> Result<Box<dyn Peer>, String>
+where
+    Table<K>: Sync,
+{
+    if size.grow {
+        return Err("the table's own growth is not reached by this bench".to_owned());
+    }
+    let table = Table::new(size.flows as u32, size.threads as u32).ok_or("no memory")?;
+    Ok(Box::new(Ours::<K>(table)))
+}
+
+/// Both directions stored.
+pub fn both(size: Size) -> Result<Box<dyn Peer>, String> {
+    make::<BothKeys>(size)
+}
+
+/// One key per flow.
+pub fn one(size: Size) -> Result<Box<dyn Peer>, String> {
+    make::<OneKey>(size)
+}
+
+/// Bytes of the buckets, those for overflow included.
+pub fn index_bytes(flows: usize, both: bool) -> usize {
+    let bytes = if both { Table::<BothKeys>::index_bytes } else { Table::<OneKey>::index_bytes };
+    bytes(flows as u32) as usize
+}
+
+impl<K: Kind> Peer for Ours<K>
+where
+    Table<K>: Sync,
+{
+    fn hands(&self, n: usize) -> Box<dyn Hands + '_> {
+        Box::new(Ourselves { worker: self.worker(n), touch: Touch::Store })
+    }
+
+    fn other_hands(&self, n: usize) -> Option<Box<dyn Hands + '_>> {
+        Some(Box::new(Ourselves { worker: self.worker(n), touch: Touch::Refresh }))
+    }
+}
+
+impl<K: Kind> Ours<K> {
+    fn worker(&self, n: usize) -> Worker<'_, K> {
+        self.0.worker(n as u32).expect("each thread once")
+    }
+}
+
+/// Bursts in a tick of 1 ms, at 20 million packets a second.
+const BURSTS_PER_TICK: usize = 640;
+
+struct Ourselves<'t, K: Kind> {
+    worker: Worker<'t, K>,
+    touch: fn(u32) -> Touch,
+}
+
+impl<K: Kind> Hands for Ourselves<'_, K> {
+    fn single(&mut self, keys: &[Key], _: &[u32], now: u32) -> usize {
+        let mut found = 0;
+        for (i, keys) in keys.chunks(BURST).enumerate() {
+            let touch = (self.touch)(now + (i / BURSTS_PER_TICK) as u32);
+            self.worker.enter();
+            for key in keys {
+                found += usize::from(self.worker.single(key, touch));
+            }
+        }
+        found
+    }
+
+    fn burst(&mut self, keys: &[Key], _: &[u32], now: u32) -> usize {
+        let mut found = 0;
+        for (i, keys) in keys.chunks(BURST).enumerate() {
+            self.worker.enter();
+            found += self.worker.burst(keys, (self.touch)(now + (i / BURSTS_PER_TICK) as u32));
+        }
+        found
+    }
+
+    fn insert(&mut self, keys: &[Key], names: &mut [Name], now: u32) -> usize {
+        let mut inserted = 0;
+        for (keys, names) in keys.chunks(BURST).zip(names.chunks_mut(BURST)) {
+            self.worker.enter();
+            inserted += self.worker.insert_burst(keys, now, names);
+        }
+        inserted
+    }
+
+    fn delete(&mut self, _: &[Key], names: &[Name]) -> usize {
+        let mut deleted = 0;
+        for names in names.chunks(BURST) {
+            self.worker.enter();
+            deleted += self.worker.delete_burst(names);
+        }
+        deleted
+    }
+
+    fn reclaim(&mut self) {
+        self.worker.reclaim();
+    }
+}
+
+impl<K: Kind> Drop for Ourselves<'_, K> {
+    fn drop(&mut self) {
+        self.worker.leave();
+    }
+}
