@@ -1,9 +1,7 @@
 //! L4: the table alone, for the project's own benches (`benches/peers`; feature `internals`): no promise.
 //!
 //! It is the product's very own table with its own entry, key and hash, without the tracker, the limits and the clock. It
-//! comes in two kinds: [`BothKeys`], as in the product, and [`OneKey`], whose entries have one key and so one slot, like the
-//! entries of other tables.
-#![allow(private_bounds, private_interfaces, reason = "what a kind is made of is nobody's business")]
+//! comes with both keys of a flow, as in the product, and with one, like the tables of others.
 
 use crate::config::Config;
 use crate::conn::{Conn, Context, Word};
@@ -49,53 +47,16 @@ fn as_keys(words: &[Words]) -> &[Key] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len()) }
 }
 
-/// Which keys lead to an entry.
-pub trait Kind: 'static {
-    /// What the table holds.
-    type Entry: Entry<Key = Key, Hasher = Context> + AsRef<Conn>;
-    /// How many.
-    const KEYS: u32;
-}
-
-/// The keys of both directions: the product's table.
-pub struct BothKeys;
-
-/// The key of the original direction alone.
-pub struct OneKey;
-
-impl Kind for BothKeys {
-    type Entry = Conn;
-    const KEYS: u32 = 2;
-}
-
-impl Kind for OneKey {
-    type Entry = OneKeyConn;
-    const KEYS: u32 = 1;
-}
-
-impl AsRef<Conn> for Conn {
-    #[inline(always)]
-    fn as_ref(&self) -> &Conn {
-        self
-    }
-}
-
-/// A connection whose keys are equal: one slot leads to it.
+/// A connection with as many keys: 2, one of each direction, as in the product; or 1, that of the original direction, to which
+/// one slot leads.
 #[derive(Default)]
 #[repr(transparent)]
-struct OneKeyConn(Conn);
+pub struct Flow<const KEYS: u32>(Conn);
 
 // SAFETY: a `Conn`, which is Zeroed.
-unsafe impl Zeroed for OneKeyConn {}
+unsafe impl<const KEYS: u32> Zeroed for Flow<KEYS> {}
 
-impl AsRef<Conn> for OneKeyConn {
-    #[inline(always)]
-    fn as_ref(&self) -> &Conn {
-        &self.0
-    }
-}
-
-impl Entry for OneKeyConn {
+impl<const KEYS: u32> Entry for Flow<KEYS> {
     type Key = Key;
     type Hasher = Context;
 
@@ -115,13 +76,13 @@ impl Entry for OneKeyConn {
     }
 
     #[inline]
-    fn key(&self, context: &Context, index: u32, _: u32) -> Key {
-        self.0.key(context, index, 0)
+    fn key(&self, context: &Context, index: u32, dir: u32) -> Key {
+        self.0.key(context, index, if KEYS == 1 { 0 } else { dir })
     }
 
     #[inline]
-    fn key_eq(&self, context: &Context, index: u32, _: u32, key: &Key) -> bool {
-        self.0.key_eq(context, index, 0, key)
+    fn key_eq(&self, context: &Context, index: u32, dir: u32, key: &Key) -> bool {
+        self.0.key_eq(context, index, if KEYS == 1 { 0 } else { dir }, key)
     }
 
     #[inline]
@@ -131,11 +92,11 @@ impl Entry for OneKeyConn {
 }
 
 /// A table of connections.
-pub struct Table<K: Kind>(table::Table<K::Entry>);
+pub struct Table<const KEYS: u32>(table::Table<Flow<KEYS>>);
 
 /// As many buckets as a product's table has for so many slots.
-fn geometry<K: Kind>(flows: u32, workers: u32) -> Geometry {
-    let buckets = Config { max: flows, ..Config::default() }.buckets() / 2 * K::KEYS;
+fn geometry<const KEYS: u32>(flows: u32, workers: u32) -> Geometry {
+    let buckets = Config { max: flows, ..Config::default() }.buckets() / 2 * KEYS;
     Geometry {
         buckets,
         overflow: Geometry::default_overflow(buckets),
@@ -145,31 +106,31 @@ fn geometry<K: Kind>(flows: u32, workers: u32) -> Geometry {
     }
 }
 
-impl<K: Kind> Table<K> {
+impl<const KEYS: u32> Table<KEYS> {
     /// A table for so many flows, on huge pages. `None`: out of memory.
     pub fn new(flows: u32, workers: u32) -> Option<Self> {
         let hash = TupleHash::new(Some([1, 2, 3, 4])).ok()?;
         let memory = Options { huge: Huge::Madvise, prefault: true, region: None };
         let context = Context { hash, nat6: None };
-        Some(Self(table::Table::new(geometry::<K>(flows, workers), context, memory).ok()?))
+        Some(Self(table::Table::new(geometry::<KEYS>(flows, workers), context, memory).ok()?))
     }
 
     /// Bytes of the buckets of such a table, those for overflow included.
     pub fn index_bytes(flows: u32) -> u64 {
-        let Geometry { buckets, overflow, .. } = geometry::<K>(flows, 1);
+        let Geometry { buckets, overflow, .. } = geometry::<KEYS>(flows, 1);
         64 * (u64::from(buckets) + u64::from(overflow))
     }
 
     /// The access of worker `n`, one at a time; `None`: there is one.
-    pub fn worker(&self, n: u32) -> Option<Worker<'_, K>> {
+    pub fn worker(&self, n: u32) -> Option<Worker<'_, KEYS>> {
         Some(Worker { table: &self.0, local: self.0.local(n).ok()? })
     }
 }
 
 /// One thread's access.
-pub struct Worker<'t, K: Kind> {
-    table: &'t table::Table<K::Entry>,
-    local: table::Local<K::Entry>,
+pub struct Worker<'t, const KEYS: u32> {
+    table: &'t table::Table<Flow<KEYS>>,
+    local: table::Local<Flow<KEYS>>,
 }
 
 /// What to do with an entry that was found.
@@ -181,7 +142,7 @@ pub enum Touch {
     Refresh(u32),
 }
 
-impl<K: Kind> Worker<'_, K> {
+impl<const KEYS: u32> Worker<'_, KEYS> {
     /// Begins or renews a read section.
     #[inline]
     pub fn enter(&mut self) {
@@ -200,7 +161,7 @@ impl<K: Kind> Worker<'_, K> {
 
     #[inline(always)]
     fn touch(&self, hit: Hit, touch: Touch) {
-        let conn: &Conn = self.table.entry(hit.index).as_ref();
+        let conn = &self.table.entry(hit.index).0;
         match touch {
             Touch::Store(value) => conn.set_mark(value),
             Touch::Refresh(tick) => {
@@ -251,7 +212,7 @@ impl<K: Kind> Worker<'_, K> {
         let mut n = 0;
         for key in words.iter().take(BURST) {
             let Some(index) = self.table.alloc(&mut self.local) else { break };
-            let conn: &Conn = self.table.entry(index).as_ref();
+            let conn = &self.table.entry(index).0;
             conn.init(&as_key(key), 0 as Zone, 0, false, &[0; 7]);
             let mut word = Word::fresh(conn.word_acquire());
             word.time = now.wrapping_add(LIFETIME);
@@ -281,8 +242,8 @@ impl<K: Kind> Worker<'_, K> {
             prefetch(self.table.entry(index));
         }
         for (index, _) in handles.iter().map(parts) {
-            let conn: &Conn = self.table.entry(index).as_ref();
-            for dir in [Direction::Original, Direction::Reply].into_iter().take(K::KEYS as usize) {
+            let conn = &self.table.entry(index).0;
+            for dir in [Direction::Original, Direction::Reply].into_iter().take(KEYS as usize) {
                 let key = conn.key_of(self.table.context(), index, dir);
                 self.table.prefetch(self.table.hash(&key));
             }

@@ -41,7 +41,7 @@ struct peers_rte_hands {
 /* Once per process. DPDK's own memory is a few ordinary pages: tables take theirs from heaps that are handed in. The threads that
  * are measured are not DPDK's and must not inherit the affinity that it gives its main thread. */
 int peers_rte_init(void) {
-    char *argv[] = {"peers", "--no-huge", "--in-memory", "-m", "64", "--no-pci", "--no-telemetry",
+    char *argv[] = {"peers", "--no-huge", "--no-shconf", "-m", "64", "--no-pci", "--no-telemetry",
                     "--log-level", "error", "-l", "0", NULL};
     cpu_set_t before;
     sched_getaffinity(0, sizeof before, &before);

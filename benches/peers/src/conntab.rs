@@ -5,43 +5,37 @@
 //! `conntab_word` is the same table, refreshed as the packet path does it: by compare-exchange of the word that holds life and
 //! expiry.
 
-use ::conntab::bench::{BothKeys, Kind, OneKey, Table, Touch, Worker};
+use ::conntab::bench::{Table, Touch, Worker};
 
 use crate::{BURST, Hands, Key, Name, Peer, Size};
 
-struct Ours<K: Kind>(Table<K>);
+struct Ours<const KEYS: u32>(Table<KEYS>);
 
-fn make<K: Kind>(size: Size) -> Result<Box<dyn Peer>, String>
-where
-    Table<K>: Sync,
-{
+fn make<const KEYS: u32>(size: Size) -> Result<Box<dyn Peer>, String> {
     if size.grow {
         return Err("the table's own growth is not reached by this bench".to_owned());
     }
     let table = Table::new(size.flows as u32, size.threads as u32).ok_or("no memory")?;
-    Ok(Box::new(Ours::<K>(table)))
+    Ok(Box::new(Ours::<KEYS>(table)))
 }
 
 /// Both directions stored.
 pub fn both(size: Size) -> Result<Box<dyn Peer>, String> {
-    make::<BothKeys>(size)
+    make::<2>(size)
 }
 
 /// One key per flow.
 pub fn one(size: Size) -> Result<Box<dyn Peer>, String> {
-    make::<OneKey>(size)
+    make::<1>(size)
 }
 
 /// Bytes of the buckets, those for overflow included.
 pub fn index_bytes(flows: usize, both: bool) -> usize {
-    let bytes = if both { Table::<BothKeys>::index_bytes } else { Table::<OneKey>::index_bytes };
+    let bytes = if both { Table::<2>::index_bytes } else { Table::<1>::index_bytes };
     bytes(flows as u32) as usize
 }
 
-impl<K: Kind> Peer for Ours<K>
-where
-    Table<K>: Sync,
-{
+impl<const KEYS: u32> Peer for Ours<KEYS> {
     fn hands(&self, n: usize) -> Box<dyn Hands + '_> {
         Box::new(Ourselves { worker: self.worker(n), touch: Touch::Store })
     }
@@ -51,8 +45,8 @@ where
     }
 }
 
-impl<K: Kind> Ours<K> {
-    fn worker(&self, n: usize) -> Worker<'_, K> {
+impl<const KEYS: u32> Ours<KEYS> {
+    fn worker(&self, n: usize) -> Worker<'_, KEYS> {
         self.0.worker(n as u32).expect("each thread once")
     }
 }
@@ -60,12 +54,12 @@ impl<K: Kind> Ours<K> {
 /// Bursts in a tick of 1 ms, at 20 million packets a second.
 const BURSTS_PER_TICK: usize = 640;
 
-struct Ourselves<'t, K: Kind> {
-    worker: Worker<'t, K>,
+struct Ourselves<'t, const KEYS: u32> {
+    worker: Worker<'t, KEYS>,
     touch: fn(u32) -> Touch,
 }
 
-impl<K: Kind> Hands for Ourselves<'_, K> {
+impl<const KEYS: u32> Hands for Ourselves<'_, KEYS> {
     fn single(&mut self, keys: &[Key], _: &[u32], now: u32) -> usize {
         let mut found = 0;
         for (i, keys) in keys.chunks(BURST).enumerate() {
@@ -110,7 +104,7 @@ impl<K: Kind> Hands for Ourselves<'_, K> {
     }
 }
 
-impl<K: Kind> Drop for Ourselves<'_, K> {
+impl<const KEYS: u32> Drop for Ourselves<'_, KEYS> {
     fn drop(&mut self) {
         self.worker.leave();
     }

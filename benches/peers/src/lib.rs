@@ -81,6 +81,8 @@ pub struct Maker {
     pub both: bool,
     /// Deletions and insertions at random that it sees before it is measured, in multiples of its flows, by default.
     pub turnovers: usize,
+    /// Deletions take names.
+    pub names: bool,
     /// Name of the rows of [`Peer::other_hands`]; "": it has none.
     pub other: &'static str,
 }
@@ -95,17 +97,24 @@ pub fn makers() -> Vec<Maker> {
         yardstick: false,
         both: false,
         turnovers: 0,
+        names: false,
         other: "",
     };
     let mut makers = vec![
         Maker { yardstick: true, ..table("z32", yardstick::z32, |n| n * 170) },
-        Maker { both: true, turnovers: 20, other: "conntab_word", ..table("conntab", conntab::both, |n| n * 180) },
+        Maker {
+            both: true,
+            turnovers: 20,
+            names: true,
+            other: "conntab_word",
+            ..table("conntab", conntab::both, |n| n * 180)
+        },
     ];
     #[cfg(has_urcu)]
-    makers.push(table("rculfhash", rculfhash::make, |n| n * 180));
+    makers.push(Maker { names: true, ..table("rculfhash", rculfhash::make, |n| n * 180) });
     makers.push(table("papaya", maps::papaya, |n| n * 210));
     makers.push(Maker { yardstick: true, ..table("y32", yardstick::y32, |n| n * 130) });
-    makers.push(Maker { turnovers: 20, ..table("onekey", conntab::one, |n| n * 160) });
+    makers.push(Maker { turnovers: 20, names: true, ..table("onekey", conntab::one, |n| n * 160) });
     #[cfg(has_dpdk)]
     makers.push(table("rte_hash", rte_hash::make, |n| n * 250));
     makers.push(table("scc_map", maps::scc_map, |n| n * 230));

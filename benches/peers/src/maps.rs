@@ -103,7 +103,8 @@ impl Map for Papaya {
     #[inline(always)]
     fn burst(&self, keys: &[Key], now: u32) -> usize {
         let map = self.pin();
-        let visit = |key| map.get_key_value(Bare::of(key)).map(|(first, _)| first.expires.store(now, Relaxed));
+        let visit =
+            |key| map.get_key_value(Bare::of(key)).map(|(first, _)| first.expires.store(now, Relaxed));
         keys.iter().filter_map(visit).count()
     }
 

@@ -157,7 +157,8 @@ pub fn difference(after: &[(usize, usize)], before: &[(usize, usize)]) -> Vec<(u
 pub fn available() -> usize {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kb = line.and_then(|rest| rest.split_ascii_whitespace().next()).and_then(|kb| kb.parse::<usize>().ok());
+    let kb =
+        line.and_then(|rest| rest.split_ascii_whitespace().next()).and_then(|kb| kb.parse::<usize>().ok());
     kb.map_or(usize::MAX, |kb| kb << 10)
 }
 

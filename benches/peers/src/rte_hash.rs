@@ -6,9 +6,11 @@
 //! - **`burst32`** is `rte_hash_lookup_bulk` of 32 keys; the position that it gives is the index of an entry of 128 bytes in an array
 //!   of ours, as its documentation advises; the entries' lines are asked for before they are touched. The table compares
 //!   the key in its own copy, so a hit stores into the entry and does not read it.
-//! - **Size**: `entries` is the number of flows; it rounds its buckets up to a power of two. It does not grow.
+//! - **Size**: `entries` is the number of flows and 3% for what waits in the defer queue. It rounds its buckets up to a power of
+//!   two; where that would leave them more than 80% full, when cuckoo hashing becomes slow and then fails, to the next. It does
+//!   not grow.
 //! - **Pages**: its memory comes from a heap of our own on huge pages (`rte_malloc_heap_memory_add`), so neither root nor reserved pages
-//!   are needed; DPDK itself runs with `--no-huge --in-memory`. Threads are registered with it, and report a quiescent state
+//!   are needed; DPDK itself runs with `--no-huge --no-shconf`. Threads are registered with it, and report a quiescent state
 //!   every 32 calls.
 
 use std::ffi::c_void;
@@ -25,13 +27,7 @@ struct RawHands(c_void);
 unsafe extern "C" {
     fn peers_rte_init() -> i32;
     fn peers_rte_entries(flows: u32, writers: i32) -> usize;
-    fn peers_rte_new(
-        flows: u32,
-        writers: i32,
-        entries: *mut u8,
-        area: *mut u8,
-        bytes: usize,
-    ) -> *mut Table;
+    fn peers_rte_new(flows: u32, writers: i32, entries: *mut u8, area: *mut u8, bytes: usize) -> *mut Table;
     fn peers_rte_free(of: *mut Table);
     fn peers_rte_hands(of: *mut Table, thread: u32) -> *mut RawHands;
     fn peers_rte_hands_free(hands: *mut RawHands);
@@ -62,11 +58,15 @@ pub fn make(size: Size) -> Result<Box<dyn Peer>, String> {
         0 => {}
         errno => return Err(format!("rte_eal_init: {}", std::io::Error::from_raw_os_error(*errno))),
     }
-    let (flows, writers) = (size.flows as u32, size.threads as i32);
+    let mut places = size.flows + size.flows / 32 + 1024;
+    if size.flows * 5 > places.next_power_of_two() * 4 {
+        places = places.next_power_of_two() + 1;
+    }
+    let (flows, writers) = (places as u32, size.threads as i32);
     // SAFETY: a computation.
     let entries = Area::new(unsafe { peers_rte_entries(flows, writers) });
     // A key slot of 48 bytes and a ring's word for each flow, buckets of 64 bytes for 8 of a power of two, counters.
-    let bytes = size.flows * 56 + size.flows.next_power_of_two() * 12 + (32 << 20);
+    let bytes = places * 56 + places.next_power_of_two() * 12 + (32 << 20);
     let area = Area::new(bytes);
     // SAFETY: both areas live longer than the table, and nobody else uses them.
     let table = unsafe { peers_rte_new(flows, writers, entries.base(), area.base(), area.bytes()) };
