@@ -85,7 +85,18 @@ impl<const KEYS: u32> Hands for Ourselves<'_, KEYS> {
         let mut inserted = 0;
         for (keys, names) in keys.chunks(BURST).zip(names.chunks_mut(BURST)) {
             self.worker.enter();
-            inserted += self.worker.insert_burst(keys, now, names);
+            let mut done = self.worker.insert_burst(keys, now, names);
+            // Another thread that is not running holds back what was deleted: it has the processor now.
+            for _ in 0..1000 {
+                if done == keys.len() {
+                    break;
+                }
+                self.worker.reclaim();
+                std::thread::yield_now();
+                self.worker.enter();
+                done += self.worker.insert_burst(&keys[done..], now, &mut names[done..]);
+            }
+            inserted += done;
         }
         inserted
     }

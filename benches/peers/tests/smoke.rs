@@ -17,7 +17,7 @@ fn every_structure_in_every_workload() {
         memory: None,
     };
     let mut lines = Vec::new();
-    // Answers are asserted where samples are taken. (The sizes are not right here: other structures have used the memory.)
+    // Answers are asserted where samples are taken. (The memory is not right here: other structures have used it before.)
     Run::new(&plan, &resident).run(&mut |line| lines.push(line.to_owned()));
     let rows: Vec<Vec<&str>> = lines
         .iter()
@@ -43,7 +43,7 @@ fn every_structure_in_every_workload() {
     let tables = conntab_peers::makers().iter().filter(|maker| !maker.yardstick).count();
     for threads in ["1", "2"] {
         // Yardsticks, and the other hands of conntab's table.
-        assert_eq!(count("burst32-hit", threads), tables + 3 + 1);
+        assert_eq!(count("burst32-hit", threads), tables + 3 + 1, "{lines:#?}");
         for workload in ["burst32-miss", "insert", "churn", "churn-mixed"] {
             assert_eq!(count(workload, threads), tables, "{workload}");
         }
