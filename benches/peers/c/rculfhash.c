@@ -3,6 +3,7 @@
  * Entries are 128 bytes, two lines; the node stands in the first, beside key and expiry. All loops over keys are here, so that
  * nothing but one call per sample is paid for crossing languages. */
 #define _LGPL_SOURCE /* inline read side, as the library's manual advises */
+#include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -65,6 +66,8 @@ struct peers_lfht *peers_lfht_new(void *entries, unsigned long buckets, int grow
     of->mask = buckets - 1;
     unsigned long most = grow ? 1UL << 30 : buckets;
     int flags = grow ? CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING : 0;
+    /* Presized, it takes the array from calloc: from a mapping of its own, at every size and every time. */
+    mallopt(M_MMAP_THRESHOLD, 16384);
     /* With a bound of buckets the library takes its memory backend of one contiguous array (cds_lfht_mm_mmap). */
     of->table = cds_lfht_new_flavor(grow ? 64 : buckets, grow ? 64 : buckets, most, flags, &urcu_qsbr_flavor, NULL);
     if (of->table) return of;
@@ -87,38 +90,35 @@ int peers_lfht_buckets(struct peers_lfht *of, void *at, uint32_t n) {
     return 1;
 }
 
-/* The table must be empty of what others still use; the calling thread is registered. */
+/* Nobody uses it any more. */
 void peers_lfht_free(struct peers_lfht *of) {
     struct cds_lfht_iter iter;
     struct cds_lfht_node *node;
+    urcu_qsbr_register_thread();
     urcu_qsbr_read_lock();
     cds_lfht_for_each(of->table, &iter, node) cds_lfht_del(of->table, node);
     urcu_qsbr_read_unlock();
     urcu_qsbr_barrier();
     cds_lfht_destroy(of->table, NULL);
+    urcu_qsbr_unregister_thread();
     free(of);
 }
 
-struct peers_lfht_hands *peers_lfht_hands(struct peers_lfht *of, uint32_t first, uint32_t last) {
+struct peers_lfht_hands *peers_lfht_hands(struct peers_lfht *of, uint32_t first, uint32_t last, uint32_t freed) {
     struct peers_lfht_hands *hands = calloc(1, sizeof *hands);
-    *hands = (struct peers_lfht_hands){.of = of, .first = first, .last = last};
+    *hands = (struct peers_lfht_hands){.of = of, .first = first, .last = last, .freed = freed};
     urcu_qsbr_register_thread();
     return hands;
 }
-
-void peers_lfht_register(void) { urcu_qsbr_register_thread(); }
-void peers_lfht_unregister(void) { urcu_qsbr_unregister_thread(); }
-void peers_lfht_barrier(void) { urcu_qsbr_barrier(); }
 
 /* What it has not used yet is given back to the caller's books. */
 void peers_lfht_hands_free(struct peers_lfht_hands *hands, uint32_t *first, uint32_t *freed) {
     *first = hands->first;
     *freed = hands->freed;
+    urcu_qsbr_barrier();
     urcu_qsbr_unregister_thread();
     free(hands);
 }
-
-void peers_lfht_hands_freed(struct peers_lfht_hands *hands, uint32_t freed) { hands->freed = freed; }
 
 static inline size_t visit(struct peers_lfht *of, unsigned long h, const uint64_t *key, uint32_t now) {
     struct cds_lfht_iter iter;

@@ -99,21 +99,22 @@ fn rate(done: &[(usize, Duration)]) -> f64 {
     done.iter().map(|(n, time)| *n as f64 / time.as_secs_f64().max(1e-9) / 1e6).sum()
 }
 
-/// Runs in the current thread on one processor: the `n`th of those allowed.
+/// Keeps the current thread on one processor: the `n`th of those allowed.
 fn pin(n: usize) {
-    // SAFETY: a set of bits, for which zero is valid; all three calls read or write the set that is lent to them.
-    unsafe {
-        let mut all: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of_val(&all), &mut all) != 0 {
-            return;
-        }
-        let allowed = (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &all));
-        if let Some(cpu) = allowed.clone().nth(n % allowed.count().max(1)) {
-            let mut one: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(cpu, &mut one);
-            libc::sched_setaffinity(0, size_of_val(&one), &one);
-        }
+    // SAFETY: a set of bits, for which zero is valid.
+    let (mut all, mut one): (libc::cpu_set_t, libc::cpu_set_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: it writes the set that is lent to it.
+    if unsafe { libc::sched_getaffinity(0, size_of_val(&all), &mut all) } != 0 {
+        return;
     }
+    // SAFETY: within the set.
+    let allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &all) };
+    let allowed: Vec<usize> = (0..libc::CPU_SETSIZE as usize).filter(allowed).collect();
+    let Some(cpu) = allowed.get(n % allowed.len().max(1)) else { return };
+    // SAFETY: as above.
+    unsafe { libc::CPU_SET(*cpu, &mut one) };
+    // SAFETY: it reads the set that is lent to it.
+    unsafe { libc::sched_setaffinity(0, size_of_val(&one), &one) };
 }
 
 impl<'m> Field<'m> {
@@ -281,7 +282,9 @@ impl Share<'_> {
             for list in [&mut seen, &mut gone, &mut fresh] {
                 list.clear();
             }
-            (flows.clear(), places.clear(), old.clear());
+            flows.clear();
+            places.clear();
+            old.clear();
             let mut steps = Vec::new();
             let mut made = 0;
             for &(lookups, changes) in pattern.iter().cycle() {

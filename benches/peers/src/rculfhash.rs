@@ -28,11 +28,7 @@ unsafe extern "C" {
     fn peers_lfht_new(entries: *mut u8, buckets: u64, grow: i32) -> *mut Table;
     fn peers_lfht_buckets(of: *mut Table, at: *mut c_void, n: u32) -> i32;
     fn peers_lfht_free(of: *mut Table);
-    fn peers_lfht_register();
-    fn peers_lfht_unregister();
-    fn peers_lfht_barrier();
-    fn peers_lfht_hands(of: *mut Table, first: u32, last: u32) -> *mut RawHands;
-    fn peers_lfht_hands_freed(hands: *mut RawHands, freed: u32);
+    fn peers_lfht_hands(of: *mut Table, first: u32, last: u32, freed: u32) -> *mut RawHands;
     fn peers_lfht_hands_free(hands: *mut RawHands, first: *mut u32, freed: *mut u32);
     fn peers_lfht_single(hands: *mut RawHands, keys: *const Key, n: usize, now: u32) -> usize;
     fn peers_lfht_burst(hands: *mut RawHands, keys: *const Key, n: usize, now: u32) -> usize;
@@ -68,6 +64,8 @@ struct Rculfhash {
 struct Buckets {
     ranges: Vec<(usize, usize)>,
     bytes: usize,
+    /// They move, and are not looked for.
+    grows: bool,
     /// Looked for once, by the first thread that finds the table filled.
     known: Mutex<Option<bool>>,
 }
@@ -94,11 +92,10 @@ pub fn make(size: Size) -> Result<Box<dyn Peer>, String> {
     ranges.retain(|(begin, end)| end - begin >= bytes);
     collapse(&ranges);
     let share = |t: usize| Share { first: (t * share) as u32, last: ((t + 1) * share) as u32, freed: 0 };
-    let known = Mutex::new(if size.grow { Some(false) } else { None });
     Ok(Box::new(Rculfhash {
         table,
         shares: Mutex::new((0..size.threads).map(share).collect()),
-        buckets: Buckets { ranges, bytes, known },
+        buckets: Buckets { ranges, bytes, grows: size.grow, known: Mutex::new(None) },
         _entries: entries,
     }))
 }
@@ -112,7 +109,7 @@ impl Rculfhash {
             let shares = self.shares.lock().expect("no panic inside");
             shares[0].first.min(1000)
         };
-        if known.is_some() || filled == 0 {
+        if known.is_some() || filled == 0 || self.buckets.grows {
             return;
         }
         // malloc's header is 16 bytes; the library's own mapping has none.
@@ -133,27 +130,21 @@ impl Peer for Rculfhash {
         self.find_buckets();
         let share = self.shares.lock().expect("no panic inside")[n];
         // SAFETY: the share is this thread's alone until it is dropped.
-        let raw = unsafe { peers_lfht_hands(self.table, share.first, share.last) };
-        // SAFETY: just made.
-        unsafe { peers_lfht_hands_freed(raw, share.freed) };
+        let raw = unsafe { peers_lfht_hands(self.table, share.first, share.last, share.freed) };
         Box::new(Ours { of: self, raw, n })
     }
 
     fn remark(&self) -> Option<String> {
         let known = *self.buckets.known.lock().expect("no panic inside");
-        (known == Some(false) && !self.buckets.ranges.is_empty())
+        (known == Some(false))
             .then(|| "its bucket nodes were not found: bursts are single lookups".to_owned())
     }
 }
 
 impl Drop for Rculfhash {
     fn drop(&mut self) {
-        // SAFETY: this thread is registered for the duration; no other uses the table any more (`&mut self`).
-        unsafe {
-            peers_lfht_register();
-            peers_lfht_free(self.table);
-            peers_lfht_unregister();
-        }
+        // SAFETY: nobody uses the table any more (`&mut self`).
+        unsafe { peers_lfht_free(self.table) };
     }
 }
 
@@ -167,10 +158,7 @@ impl Drop for Ours<'_> {
     fn drop(&mut self) {
         let (mut first, mut freed) = (0, 0);
         // SAFETY: `raw` is alive, and this is its thread.
-        unsafe {
-            peers_lfht_barrier();
-            peers_lfht_hands_free(self.raw, &mut first, &mut freed);
-        }
+        unsafe { peers_lfht_hands_free(self.raw, &mut first, &mut freed) };
         let mut shares = self.of.shares.lock().expect("no panic inside");
         shares[self.n].first = first;
         shares[self.n].freed = freed;

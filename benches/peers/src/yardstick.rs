@@ -104,7 +104,7 @@ impl Run<'_> {
     /// The line of a hash, by its upper half: the region's length is no power of two.
     #[inline(always)]
     fn line(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.buckets.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
     /// What is read depends on the hash and is 0, which only memory knows: so the entry's index depends on it.
