@@ -3,7 +3,6 @@
  * Entries are 128 bytes, two lines; the node stands in the first, beside key and expiry. All loops over keys are here, so that
  * nothing but one call per sample is paid for crossing languages. */
 #define _LGPL_SOURCE /* inline read side, as the library's manual advises */
-#include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -64,12 +63,10 @@ struct peers_lfht *peers_lfht_new(void *entries, unsigned long buckets, int grow
     struct peers_lfht *of = calloc(1, sizeof *of);
     of->entries = entries;
     of->mask = buckets - 1;
-    unsigned long most = grow ? 1UL << 30 : buckets;
+    unsigned long most = grow ? 1UL << 30 : 2 * buckets;
     int flags = grow ? CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING : 0;
-    /* Presized, it takes the array from calloc: from a mapping of its own, at every size and every time. */
-    mallopt(M_MMAP_THRESHOLD, 16384);
-    /* With a bound of buckets the library takes its memory backend of one contiguous array (cds_lfht_mm_mmap). */
-    of->table = cds_lfht_new_flavor(grow ? 64 : buckets, grow ? 64 : buckets, most, flags, &urcu_qsbr_flavor, NULL);
+    /* With a bound above what it allocates at first, the library takes its memory backend of one contiguous mapping. */
+    of->table = cds_lfht_new_flavor(grow ? 64 : buckets, 64, most, flags, &urcu_qsbr_flavor, NULL);
     if (of->table) return of;
     free(of);
     return NULL;

@@ -63,7 +63,6 @@ struct Rculfhash {
 /// Where the bucket nodes may be: mappings that appeared when the table was made.
 struct Buckets {
     ranges: Vec<(usize, usize)>,
-    bytes: usize,
     /// They move, and are not looked for.
     grows: bool,
     /// Looked for once, by the first thread that finds the table filled.
@@ -95,7 +94,7 @@ pub fn make(size: Size) -> Result<Box<dyn Peer>, String> {
     Ok(Box::new(Rculfhash {
         table,
         shares: Mutex::new((0..size.threads).map(share).collect()),
-        buckets: Buckets { ranges, bytes, grows: size.grow, known: Mutex::new(None) },
+        buckets: Buckets { ranges, grows: size.grow, known: Mutex::new(None) },
         _entries: entries,
     }))
 }
@@ -112,10 +111,7 @@ impl Rculfhash {
         if known.is_some() || filled == 0 || self.buckets.grows {
             return;
         }
-        // malloc's header is 16 bytes; the library's own mapping has none.
-        let places = self.buckets.ranges.iter().flat_map(|&(begin, end)| [(begin, end), (begin + 16, end)]);
-        let fits = |&(begin, end): &(usize, usize)| end - begin >= self.buckets.bytes;
-        *known = Some(places.filter(fits).any(|(begin, _)| {
+        *known = Some(self.buckets.ranges.iter().any(|&(begin, _)| {
             // SAFETY: the array would lie wholly within mapped memory, and what is followed is followed by 8-byte loads from
             // there on; a wrong place holds zeroes or a neighbour's nodes, both of which end the chase.
             unsafe {

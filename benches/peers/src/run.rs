@@ -143,7 +143,7 @@ impl<'p> Run<'p> {
                     for (place, maker) in makers.iter().enumerate().filter(|(_, maker)| !maker.yardstick) {
                         let size = Size { flows, threads, grow };
                         // Small ones several times: a filling takes too short.
-                        let times = (200_000 / flows).clamp(1, 20);
+                        let times = (self.plan.ops / 5 / flows).clamp(1, 20);
                         let mut sum = 0.0;
                         for _ in 0..times {
                             match Field::new(maker, size) {
