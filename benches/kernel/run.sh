@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What the running kernel's conntrack costs, beside conntab on the same packets. CSV on stdout (README.md tells how to
-# read it): tracker,flows,workload,min,median,max,unit; the last lines are the ratios.
+# What the running kernel's conntrack costs, beside conntab on the same packets. CSV on stdout:
+# tracker,flows,workload,min,median,max,unit; the last lines are the ratios. README.md tells how to read it.
 #
-# Usage: benches/kernel/run.sh [--quick] [FLOWS...]      (1, 100000 and 1000000 flows; about four minutes, --quick one)
+# Usage: benches/kernel/run.sh [--quick] [FLOWS...]    (1, 100000 and 1000000 flows: TIMEFULL; --quick: TIMEQUICK)
 # CPU=1: the processor to use (the last one otherwise).
 #
 # Everything happens in a network namespace of its own, on one processor:
@@ -10,9 +10,9 @@
 #   program --- drop0 (TUN) ----> conntrack -> dropped                                `established`
 #   program --- forward0 (TUN) -> conntrack -> routed -> confirmed -> sink0, drops    `new`
 #
-# Rules in front of conntrack exempt packets with DSCP CS1 (`notrack`); both kinds take the same way otherwise, and
-# their difference is conntrack. Needs root, for the namespace and because the kernel's hash table and its limit belong to the whole
-# machine: they are set for each size and put back afterwards.
+# A rule in front of conntrack exempts packets with DSCP CS1 (`notrack`); both kinds take the same way otherwise, and
+# their difference is conntrack. Needs root: for the namespace, and because the kernel's hash table and its limit belong
+# to the whole machine. They are set for each size and put back afterwards.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -127,7 +127,10 @@ main() {
     echo "tracker,flows,workload,min,median,max,unit"
     local n
     for n in "${flows[@]}"; do
-        measure "$n" | tee "$tmp/out" | grep -v '^kernel/'
+        # In the background, or a signal would have to wait for its end
+        measure "$n" >"$tmp/out" &
+        wait $!
+        grep -v '^kernel/' "$tmp/out"
         grep '^kernel/' "$tmp/out" >>"$tmp/ratios"
     done
     cat "$tmp/ratios"

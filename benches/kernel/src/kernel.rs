@@ -171,15 +171,14 @@ impl Tracker for Kernel {
 
     fn new_connections(&mut self, chunks: usize) -> Result<Option<Duration>, Error> {
         let (before, here, mut time) = (counts()?, entries()?, 0);
-        let mut complete = true;
         for _ in 0..chunks {
             self.traffic.fresh(&mut self.slots);
             time += self.pair(true)?;
-            complete &= entries()? == here + CHUNK;
-            self.delete(Some(SEEN_REPLY))?;
-            if entries()? != here {
-                return Err("kernel: connections are gone, or new ones stay (Linux before 5.19?)".into());
-            }
+        }
+        let complete = entries()? == here + chunks * CHUNK;
+        self.delete(Some(SEEN_REPLY))?;
+        if entries()? != here {
+            return Err("kernel: connections are gone, or new ones stay (Linux before 5.19?)".into());
         }
         let right = Counts {
             new: before.new + (chunks * CHUNK) as u64,

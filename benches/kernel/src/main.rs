@@ -24,7 +24,7 @@ type Error = Box<dyn std::error::Error>;
 trait Tracker {
     /// So many chunks of packets of established connections, or nothing if it did not go as it should.
     fn established(&mut self, chunks: usize) -> Result<Option<Duration>, Error>;
-    /// So many chunks of first packets of new connections, each chunk deleted again outside the clock.
+    /// So many chunks of first packets of new connections, which are deleted again outside the clock.
     fn new_connections(&mut self, chunks: usize) -> Result<Option<Duration>, Error>;
     /// Memory per connection with so many of them.
     fn bytes_per_flow(&self, flows: usize) -> Result<f64, Error>;
@@ -107,13 +107,14 @@ fn measure(
 
 fn run(plan: &Plan) -> Result<(), Error> {
     for (protocol, suffix) in [(Protocol::Tcp, ""), (Protocol::Udp, "-udp")] {
-        let mut conntab = Conntab::new(protocol, plan.flows, plan.turnovers)?;
+        // Each new connection takes longer, and they add to the table for a while.
+        let openings = plan.chunks.div_ceil(4);
+        let mut conntab = Conntab::new(protocol, plan.flows, plan.turnovers, openings * CHUNK)?;
         let mut kernel = Kernel::new(conntab.traffic().clone())?;
         println!("# {} flows after {} turnovers; {}", plan.flows, plan.turnovers, conntab.about());
         let works: [(_, _, Work); 2] = [
             ("established", plan.chunks, |tracker, chunks| tracker.established(chunks)),
-            // Each takes longer, and so do the deletions.
-            ("new", plan.chunks.div_ceil(8), |tracker, chunks| tracker.new_connections(chunks)),
+            ("new", openings, |tracker, chunks| tracker.new_connections(chunks)),
         ];
         for (workload, chunks, work) in works {
             measure(plan, &mut kernel, &mut conntab, (&format!("{workload}{suffix}"), chunks, work))?;

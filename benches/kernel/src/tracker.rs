@@ -46,9 +46,9 @@ fn choose(random: &mut Random, all: usize, n: usize, chosen: &mut [bool]) -> Vec
 }
 
 impl Conntab {
-    /// `flows` connections after `turnovers` times as many deletions and openings at random.
-    pub fn new(protocol: Protocol, flows: usize, turnovers: usize) -> Result<Self, Error> {
-        let table = Table::new(config(flows + CHUNK))?;
+    /// `flows` connections after `turnovers` times as many deletions and openings at random, and room for `room` more.
+    pub fn new(protocol: Protocol, flows: usize, turnovers: usize, room: usize) -> Result<Self, Error> {
+        let table = Table::new(config(flows + room))?;
         let mut this = Self {
             worker: table.worker()?,
             table,
@@ -171,13 +171,17 @@ impl Tracker for Conntab {
     }
 
     fn new_connections(&mut self, chunks: usize) -> Result<Option<Duration>, Error> {
-        let mut time = Duration::ZERO;
+        let (mut time, mut handles) = (Duration::ZERO, Vec::with_capacity(chunks * CHUNK));
         for _ in 0..chunks {
             self.traffic.fresh(&mut self.slots);
             time += self.play(CHUNK, true);
             self.check(CHUNK, CtState::New)?;
-            let handles: Vec<Handle> = self.verdicts.iter().map(|verdict| verdict.conn).collect();
-            self.delete(handles.into_iter())?;
+            handles.extend(self.verdicts.iter().map(|verdict| verdict.conn));
+        }
+        self.delete(handles.into_iter())?;
+        // Until the epochs have moved on and all of it can be used again
+        for _ in 0..8 {
+            self.worker.reap(self.now, 0);
         }
         Ok(Some(time))
     }
