@@ -2,7 +2,7 @@
 # What the running kernel's conntrack costs, beside conntab on the same packets. CSV on stdout:
 # tracker,flows,workload,min,median,max,unit; the last lines are the ratios. README.md tells how to read it.
 #
-# Usage: benches/kernel/run.sh [--quick] [FLOWS...]    (1, 100000 and 1000000 flows: TIMEFULL; --quick: TIMEQUICK)
+# Usage: benches/kernel/run.sh [--quick] [FLOWS...]    (1, 100000 and 1000000: four minutes; --quick: one)
 # CPU=1: the processor to use (the last one otherwise).
 #
 # Everything happens in a network namespace of its own, on one processor:

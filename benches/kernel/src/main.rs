@@ -38,6 +38,10 @@ fn clock() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Chunks of new connections in a round, which add to the table until they are deleted: enough that the memory of those
+/// of the last round has left the second-level cache before it is used again.
+const OPENINGS: usize = 16;
+
 struct Plan {
     flows: usize,
     rounds: usize,
@@ -107,14 +111,12 @@ fn measure(
 
 fn run(plan: &Plan) -> Result<(), Error> {
     for (protocol, suffix) in [(Protocol::Tcp, ""), (Protocol::Udp, "-udp")] {
-        // Each new connection takes longer, and they add to the table for a while.
-        let openings = plan.chunks.div_ceil(4);
-        let mut conntab = Conntab::new(protocol, plan.flows, plan.turnovers, openings * CHUNK)?;
+        let mut conntab = Conntab::new(protocol, plan.flows, plan.turnovers, OPENINGS * CHUNK)?;
         let mut kernel = Kernel::new(conntab.traffic().clone())?;
         println!("# {} flows after {} turnovers; {}", plan.flows, plan.turnovers, conntab.about());
         let works: [(_, _, Work); 2] = [
             ("established", plan.chunks, |tracker, chunks| tracker.established(chunks)),
-            ("new", openings, |tracker, chunks| tracker.new_connections(chunks)),
+            ("new", OPENINGS, |tracker, chunks| tracker.new_connections(chunks)),
         ];
         for (workload, chunks, work) in works {
             measure(plan, &mut kernel, &mut conntab, (&format!("{workload}{suffix}"), chunks, work))?;
