@@ -104,8 +104,8 @@ impl Kernel {
         Ok(clock() - begin)
     }
 
-    /// The slots tracked and not tracked, in turns the one and the other first: how much longer tracking took.
-    fn pair(&mut self, forward: bool) -> io::Result<i64> {
+    /// The slots tracked and not tracked, in turns the one and the other first: how many ns longer tracking took.
+    fn pair(&mut self, forward: bool) -> io::Result<f64> {
         self.play(WARM_UP, forward, NOTRACK)?;
         self.pairs += 1;
         let (tracked, untracked);
@@ -117,7 +117,7 @@ impl Kernel {
             tracked = self.play(CHUNK, forward, 0)?;
         }
         self.untracked += untracked;
-        Ok(tracked.as_nanos() as i64 - untracked.as_nanos() as i64)
+        Ok(tracked.as_nanos() as f64 - untracked.as_nanos() as f64)
     }
 
     /// Deletes the connections whose status has none of these bits, or all.
@@ -155,8 +155,8 @@ impl Kernel {
 }
 
 impl Tracker for Kernel {
-    fn established(&mut self, chunks: usize) -> Result<Option<Duration>, Error> {
-        let (before, here, mut time) = (counts()?, entries()?, 0);
+    fn established(&mut self, chunks: usize) -> Result<Option<f64>, Error> {
+        let (before, here, mut time) = (counts()?, entries()?, 0.0);
         for _ in 0..chunks {
             self.traffic.established(&mut self.slots);
             time += self.pair(false)?;
@@ -166,11 +166,11 @@ impl Tracker for Kernel {
             untracked: before.untracked + (chunks * (CHUNK + WARM_UP)) as u64,
             ..before
         };
-        valid(counts()? == right && entries()? == here, time)
+        Ok((counts()? == right && entries()? == here).then_some(time))
     }
 
-    fn new_connections(&mut self, chunks: usize) -> Result<Option<Duration>, Error> {
-        let (before, here, mut time) = (counts()?, entries()?, 0);
+    fn new_connections(&mut self, chunks: usize) -> Result<Option<f64>, Error> {
+        let (before, here, mut time) = (counts()?, entries()?, 0.0);
         for _ in 0..chunks {
             self.traffic.fresh(&mut self.slots);
             time += self.pair(true)?;
@@ -185,7 +185,7 @@ impl Tracker for Kernel {
             untracked: before.untracked + (chunks * (CHUNK + WARM_UP)) as u64,
             ..before
         };
-        valid(complete && counts()? == right, time)
+        Ok((complete && counts()? == right).then_some(time))
     }
 
     /// The slab's pages, and the buckets.
@@ -204,10 +204,6 @@ impl Tracker for Kernel {
 
 /// IPS_SEEN_REPLY
 const SEEN_REPLY: u32 = 2;
-
-fn valid(valid: bool, time: i64) -> Result<Option<Duration>, Error> {
-    Ok(u64::try_from(time).ok().filter(|_| valid).map(Duration::from_nanos))
-}
 
 /// Connections in this namespace.
 fn entries() -> Result<usize, Error> {

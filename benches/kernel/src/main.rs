@@ -22,10 +22,10 @@ type Error = Box<dyn std::error::Error>;
 
 /// What is measured, of either.
 trait Tracker {
-    /// So many chunks of packets of established connections, or nothing if it did not go as it should.
-    fn established(&mut self, chunks: usize) -> Result<Option<Duration>, Error>;
+    /// So many chunks of packets of established connections: ns of CPU time, or nothing if it did not go as it should.
+    fn established(&mut self, chunks: usize) -> Result<Option<f64>, Error>;
     /// So many chunks of first packets of new connections, which are deleted again outside the clock.
-    fn new_connections(&mut self, chunks: usize) -> Result<Option<Duration>, Error>;
+    fn new_connections(&mut self, chunks: usize) -> Result<Option<f64>, Error>;
     /// Memory per connection with so many of them.
     fn bytes_per_flow(&self, flows: usize) -> Result<f64, Error>;
 }
@@ -49,7 +49,7 @@ struct Plan {
     turnovers: usize,
 }
 
-type Work = fn(&mut dyn Tracker, usize) -> Result<Option<Duration>, Error>;
+type Work = fn(&mut dyn Tracker, usize) -> Result<Option<f64>, Error>;
 
 /// Minimum, median and maximum.
 fn three(values: impl Iterator<Item = f64>) -> [f64; 3] {
@@ -78,7 +78,7 @@ fn measure(
     conntab: &mut Conntab,
     (workload, chunks, work): (&str, usize, Work),
 ) -> Result<(), Error> {
-    let ns = |time: Duration| time.as_nanos() as f64 / (chunks * CHUNK) as f64;
+    let per_packet = |ns: f64| ns / (chunks * CHUNK) as f64;
     let (mut samples, mut thrown_away) = (Vec::new(), 0);
     while samples.len() < plan.rounds {
         // An eighth more, to bring back what the other tracker has displaced from the caches.
@@ -90,7 +90,7 @@ fn measure(
         work(conntab, warm_up)?;
         let ours = work(conntab, chunks)?;
         match (theirs, ours) {
-            (Some(theirs), Some(ours)) => samples.push((ns(theirs), ns(ours), baseline)),
+            (Some(theirs), Some(ours)) => samples.push((per_packet(theirs), per_packet(ours), baseline)),
             _ => thrown_away += 1,
         }
         if thrown_away > plan.rounds {

@@ -160,17 +160,17 @@ impl Conntab {
 }
 
 impl Tracker for Conntab {
-    fn established(&mut self, chunks: usize) -> Result<Option<Duration>, Error> {
+    fn established(&mut self, chunks: usize) -> Result<Option<f64>, Error> {
         let mut time = Duration::ZERO;
         for _ in 0..chunks {
             self.traffic.established(&mut self.slots);
             time += self.play(CHUNK, false);
             self.check(CHUNK, CtState::Established)?;
         }
-        Ok(Some(time))
+        Ok(Some(time.as_nanos() as f64))
     }
 
-    fn new_connections(&mut self, chunks: usize) -> Result<Option<Duration>, Error> {
+    fn new_connections(&mut self, chunks: usize) -> Result<Option<f64>, Error> {
         let (mut time, mut handles) = (Duration::ZERO, Vec::with_capacity(chunks * CHUNK));
         for _ in 0..chunks {
             self.traffic.fresh(&mut self.slots);
@@ -183,7 +183,7 @@ impl Tracker for Conntab {
         for _ in 0..8 {
             self.worker.reap(self.now, 0);
         }
-        Ok(Some(time))
+        Ok(Some(time.as_nanos() as f64))
     }
 
     fn bytes_per_flow(&self, flows: usize) -> Result<f64, Error> {
