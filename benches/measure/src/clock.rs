@@ -84,7 +84,8 @@ pub fn short(value: f64) -> String {
 pub fn free_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).map_or(u64::MAX, |kb| kb << 10)
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok())
+        .map_or(u64::MAX, |kb| kb << 10)
 }
 
 /// How much of the process lies on huge pages, in kB.

@@ -140,7 +140,13 @@ impl Lane {
 
     /// Opens all flows of `places`, then takes `turnovers` times as many out at random and puts others in their places, then
     /// lets all finish their handshakes: ESTABLISHED.
-    pub fn establish(&mut self, flows: &Flows, places: Range<u32>, turnovers: usize, now: impl Fn(u32) -> u64) {
+    pub fn establish(
+        &mut self,
+        flows: &Flows,
+        places: Range<u32>,
+        turnovers: usize,
+        now: impl Fn(u32) -> u64,
+    ) {
         let all: Vec<u32> = places.clone().collect();
         if turnovers == 0 {
             for places in all.chunks(CHUNK) {
@@ -173,7 +179,8 @@ impl Lane {
     /// Deletes some flows at random and opens others in their places; how many.
     fn turn(&mut self, flows: &Flows, range: &Range<u32>) -> usize {
         let n = AGEING.min(range.len());
-        let mut places: Vec<u32> = (0..n).map(|_| range.start + self.random.below(range.len()) as u32).collect();
+        let mut places: Vec<u32> =
+            (0..n).map(|_| range.start + self.random.below(range.len()) as u32).collect();
         places.sort_unstable();
         places.dedup();
         for handle in self.handles(flows, &places) {

@@ -167,7 +167,10 @@ fn flooded(options: &Options, percent: usize) {
 }
 
 pub fn run(options: &Options) {
-    println!("# full tables of {} connections, bursts of {BURST}, reap({}) every 64 bursts", options.max, 1024);
+    println!(
+        "# full tables of {} connections, bursts of {BURST}, reap({}) every 64 bursts",
+        options.max, 1024
+    );
     println!("connections,assured_percent,workload,min,median,max,unit");
     print(options.max, 0, "room-syn", &room(options), "ns/packet");
     for &percent in &options.assured {

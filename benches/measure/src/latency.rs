@@ -308,7 +308,10 @@ fn flood_inside(options: &Options) {
 }
 
 pub fn run(options: &Options) {
-    println!("# {} flows, bursts of {BURST}; slices of {} ms in turns, {} of each", options.flows, options.ms, options.slices);
+    println!(
+        "# {} flows, bursts of {BURST}; slices of {} ms in turns, {} of each",
+        options.flows, options.ms, options.slices
+    );
     println!(
         "# in each burst: a reading of the thread's CPU clock ({:.0} ns) and of the wall's ({:.0} ns)",
         clock::cost(clock::cpu),

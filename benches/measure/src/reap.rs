@@ -192,7 +192,10 @@ fn wheel(options: &Options, entries: &[Entry]) {
             now += 1;
             // They are refreshed once a cycle, as their packets would: what is asked has moved ahead.
             let clock = Clock::start();
-            wheel.turn(|index| expiry(&entries[index as usize]).max(now + 300), |_| panic!("refreshed in time"));
+            wheel.turn(
+                |index| expiry(&entries[index as usize]).max(now + 300),
+                |_| panic!("refreshed in time"),
+            );
             sum += clock.ns();
         }
         idle.push(sum as f64 / 1e6 / CYCLE as f64);

@@ -79,7 +79,14 @@ impl Share {
     }
 }
 
-fn track(lane: &mut Lane, flows: &Flows, share: &Share, chunks: u64, now: &mut u64, together: &Barrier) -> f64 {
+fn track(
+    lane: &mut Lane,
+    flows: &Flows,
+    share: &Share,
+    chunks: u64,
+    now: &mut u64,
+    together: &Barrier,
+) -> f64 {
     let mut ns = 0;
     for chunk in 0..chunks {
         *now += 1;

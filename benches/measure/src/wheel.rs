@@ -116,8 +116,11 @@ mod tests {
         let mut random = Random(7);
         let n = 2000;
         let mut wheel = Wheel::new(n);
-        let mut expiry: Vec<u32> =
-            (0..n).map(|_| 1 + random.below(1 << (4 + random.below(15))) as u32).collect();
+        let mut chosen = || {
+            let bits = 4 + random.below(15);
+            1 + random.below(1 << bits) as u32
+        };
+        let mut expiry: Vec<u32> = (0..n).map(|_| chosen()).collect();
         for (index, expiry) in expiry.iter().enumerate() {
             wheel.queue(index as u32, *expiry);
         }
