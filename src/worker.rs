@@ -355,6 +355,32 @@ impl Worker {
         deleted
     }
 
+    /// [`Worker::delete`] for a burst of up to [`MAX_BURST`], several times as fast, as the memory latencies overlap. Bit i of
+    /// the result: number i was ended. Handles beyond [`MAX_BURST`] are left alone.
+    pub fn delete_burst(&mut self, conns: &[Handle]) -> u64 {
+        let idle = !self.local.is_entered();
+        self.now = self.shared.clock.latest();
+        self.local.enter();
+        let mut burst = [(0, 0); MAX_BURST];
+        let n = conns.len().min(MAX_BURST);
+        for (named, conn) in burst.iter_mut().zip(conns) {
+            *named = (conn.index(), conn.generation());
+        }
+        let deleted = self.shared.table.delete_burst(&mut self.local, &burst[..n]);
+        for (i, (index, _)) in burst[..n].iter().enumerate() {
+            if deleted >> i & 1 == 1 {
+                self.tell_destroyed(*index);
+                self.count(Stat::Deleted);
+                self.permits.regain(&self.shared.limit);
+            }
+        }
+        if idle {
+            self.local.leave();
+        }
+        self.publish();
+        deleted
+    }
+
     /// Ends a connection met by a packet, whatever its word is by now.
     pub(crate) fn end(&mut self, index: u32) {
         let generation = self.shared.table.generation(index);

@@ -185,6 +185,9 @@ impl<E: Entry> Core<E> {
     /// `first`: the hash of key 0.
     #[inline(always)]
     fn hashes(&self, index: u32, first: u64) -> Hashes {
+        if E::KEYS == 1 {
+            return Hashes { of: [first; 2], n: 1 };
+        }
         let second = self.key(index, 1);
         let of = [first, self.hash(&second)];
         let equal = of[0] == of[1] && self.key(index, 0) == second;
@@ -246,10 +249,10 @@ impl<E: Entry> Core<E> {
         let count = if mutated("attempt-not-counted") { 0 } else { attempt };
         // Relaxed: the owner alone writes a word that is UNCONF or KILLED (W1), and the slots publish it.
         word.store(with_attempt(own, INS, count), Ordering::Relaxed);
-        for d in 0..hashes.n {
+        for (d, glance) in glances.iter().enumerate().take(hashes.n) {
             let (hash, dir) = (hashes.of[d], d as u32);
             let slot = bucket::slot(index, dir, self.tag(hash));
-            let there = self.head(hash).slots.get(glances[d].1);
+            let there = self.head(hash).slots.get(glance.1);
             let placed = if there.is_some_and(|there| self.place_at(there, slot)) {
                 Ok(())
             } else {
