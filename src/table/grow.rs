@@ -112,7 +112,7 @@ impl Geometry {
     pub(super) fn valid_growth(&self) -> bool {
         let first = self.buckets.trailing_zeros();
         let last = first.saturating_add(self.doublings);
-        let tagged = first >= self.tag_shift && last <= self.tag_shift + TAG_BITS;
+        let tagged = first >= self.tag_shift && last < self.tag_shift + TAG_BITS;
         last <= 28
             && (self.doublings == 0 || tagged)
             && (self.overflow..=1 << 30).contains(&self.most_overflow)
@@ -162,6 +162,12 @@ impl<E: Entry> Core<E> {
     #[inline(always)]
     pub(super) fn head_in(&self, size: u64, hash: u64) -> &Bucket {
         &self.heads[(self.start(size) + (hash & (size - 1))) as usize]
+    }
+
+    /// Where the head of a hash is likely to be: to be fetched.
+    #[inline(always)]
+    pub(super) fn line(&self, hash: u64) -> &Bucket {
+        self.head_in(self.size(), hash)
     }
 
     /// Whether the chain of this head lives in the next array. To be asked before the slots are read: they are left as they

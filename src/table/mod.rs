@@ -91,6 +91,9 @@ pub(crate) trait Entry: Zeroed + Send + Sync + 'static {
     type Key: Copy + Eq;
     type Hasher: KeyHash<Self::Key>;
 
+    /// 2, or 1 for entries whose two keys are always equal.
+    const KEYS: usize = 2;
+
     /// Life (bits 0..=2) and attempt (3..=10) are the table's; the rest is the entry's own, and the table carries it
     /// along unchanged from allocation (0) to death.
     fn word(&self) -> &AtomicU64;
@@ -345,7 +348,7 @@ impl<E: Entry> Core<E> {
     /// Fetches the bucket of a hash.
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(self.head_in(self.size(), hash));
+        prefetch(self.line(hash));
     }
 
     #[inline(always)]

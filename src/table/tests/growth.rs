@@ -122,7 +122,7 @@ fn work(run: &Run, worker: u32) {
                 gone.push(key);
             }
         }
-        let (mut burst, mut keys, mut n) = ([0; 16], [0; 16], 0);
+        let (mut burst, mut keys, mut n) = ([(0, 0); 16], [0; 16], 0);
         while n < burst.len() && mine.len() + n < target {
             serial += 1;
             let key = match random(&mut seed).is_multiple_of(16) {
@@ -131,19 +131,15 @@ fn work(run: &Run, worker: u32) {
             };
             let pair = if worker == 0 { [key, !key] } else { [!key, key] };
             let Some(index) = prepare(table, &mut local, pair, 0) else { break };
-            (burst[n], keys[n]) = (index, key);
+            (burst[n], keys[n]) = ((index, table.hash(&pair[0])), key);
             n += 1;
         }
         let mut results = [Insert::Inserted; 16];
         table.insert_burst(&mut local, &burst[..n], 0, &mut results[..n], &mut |_, _| panic!("none expires"));
         for i in 0..n {
             match results[i] {
-                Insert::Inserted => mine.push((burst[i], keys[i])),
-                Insert::Adopted(hit) => {
-                    assert!(keys[i] < CONTESTED);
-                    // Not with a table that is full of them: the other worker counts on its own.
-                    let _ = hit;
-                }
+                Insert::Inserted => mine.push((burst[i].0, keys[i])),
+                Insert::Adopted(_) => assert!(keys[i] < CONTESTED),
                 Insert::Failed(failure) => panic!("{failure:?}: {:?}", table.stats()),
             }
         }

@@ -85,8 +85,8 @@ fn make_live(table: &Shared, index: u32) {
 
 fn place(table: &Shared, local: &mut Local<Item>, index: u32) {
     local.help = 0;
-    let keys = table.keys(index);
-    assert!(table.prepare(local, index, &keys, 0, 0, &mut |_, _| {}).is_ok());
+    let hashes = table.hashes_of(index);
+    assert!(table.prepare(local, index, &hashes, 0, 0, &mut |_, _| {}).is_ok());
     make_live(table, index);
 }
 
@@ -170,15 +170,15 @@ fn clash_across_growth() {
     model(|| {
         let (table, mut workers, _) = about_to_grow(one_head(0, 4, 2), 2, &[]);
         let [one, other] = [0, 1].map(|worker: usize| prepared(&table, &mut workers[worker], [1, 1]));
-        let keys = table.keys(one);
-        assert!(table.prepare(&mut workers[0], one, &keys, 0, 0, &mut |_, _| {}).is_ok());
+        let hashes = table.hashes_of(one);
+        assert!(table.prepare(&mut workers[0], one, &hashes, 0, 0, &mut |_, _| {}).is_ok());
         table.make_ready(one, 0);
         table.begin().unwrap();
         let resolve = move |table: &Shared, local: &mut Local<Item>| {
             fence(Ordering::SeqCst);
-            let inserted = table.resolved(one, 0);
+            let inserted = table.resolved(one, 0, &hashes);
             if !inserted {
-                table.clear_both(local, one, &keys);
+                table.clear_both(local, one, &hashes);
                 table.give_back(local, one, true);
             }
             inserted
