@@ -262,7 +262,7 @@ fn workers_alone_make_it_grow() {
 #[test]
 fn clashes_while_the_table_grows() {
     // From one head on, few keys, many entries that die: helpers, killed attempts, chains closed and frozen at once.
-    for round in 0..40 * setting("CONNTAB_STRESS_GROWTHS", if cfg!(debug_assertions) { 1 } else { 4 }) {
+    for round in 0..30 * setting("CONNTAB_STRESS_GROWTHS", if cfg!(debug_assertions) { 1 } else { 2 }) {
         let table = table(growing(geometry(1, 1024, 4096, 2), 6, 4096, 0), Hasher::Mixed);
         let (start, grown) = (Barrier::new(3), AtomicBool::new(false));
         std::thread::scope(|scope| {
