@@ -15,13 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::conn::Word;
-use crate::memory::{Array, NoMemory, Options, prefetch};
+use crate::memory::{Array, NoMemory, Options, prefetch, prefetch_nth};
 use crate::packet::Handle;
 use crate::shared::SKEW;
 use crate::stats::Stat;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
-use crate::table::{is_gone, is_live};
-use crate::tuple::Direction;
+use crate::table::{MAX_BURST, is_gone, is_live};
 use crate::worker::Worker;
 
 /// Hints are swept in pieces of this many, so that several workers can share a sweep.
@@ -31,7 +30,7 @@ const PIECE: u32 = 1024;
 const LINE: usize = 16;
 
 /// Entries that are due are visited in bursts of up to this many, so that the latencies of memory overlap.
-const BURST: usize = 64;
+const BURST: usize = MAX_BURST;
 
 /// As far ahead as a tick comparison reaches: the hint of an entry with nothing to reap.
 const FAR: u32 = i32::MAX as u32;
@@ -81,6 +80,12 @@ fn within_horizon(expiry: u32, tick: u32) -> u32 {
 impl Sweep {
     pub fn new(entries: usize, options: Options<'_>) -> Result<Self, NoMemory> {
         Ok(Self { hints: Array::new(entries, options)?, cursor: AtomicU64::new(0), began: AtomicU64::new(0) })
+    }
+
+    /// The hint of this entry will be written soon.
+    #[inline]
+    pub fn prefetch(&self, index: u32) {
+        prefetch_nth(&self.hints, index as usize);
     }
 
     /// A connection that nobody else can find yet will expire at this tick.
@@ -283,34 +288,40 @@ impl Worker {
 
     /// Visits entries whose hints were due, at most [`BURST`]; how many connections it ended.
     fn visit_due(&mut self, due: &[u32], tick: u32) -> u32 {
-        let shared = &*self.shared;
+        let shared = Arc::clone(&self.shared);
         let mut doomed = [(0, 0); BURST];
         let mut n = 0;
         for &index in due {
             let entry = shared.table.entry(index);
             if let Some(word) = shared.sweep.visit(index, tick, || entry.word_acquire()) {
-                // Removing it takes both keys' buckets.
-                for dir in [Direction::Original, Direction::Reply] {
-                    let key = entry.key_of(shared.table.context(), index, dir);
-                    shared.table.prefetch(shared.table.hash(&key));
-                }
                 doomed[n] = (index, word);
                 n += 1;
             }
         }
-        let expired = doomed[..n].iter().filter(|(index, word)| self.expire(*index, *word));
-        expired.count() as u32
+        // As `expire`: of each that was refreshed meanwhile the word has changed.
+        let killed = shared.table.kill_burst(&mut self.local, &doomed[..n]);
+        for (i, (index, _)) in doomed[..n].iter().enumerate() {
+            if killed >> i & 1 != 0 {
+                self.ended(*index);
+            }
+        }
+        killed.count_ones()
     }
 
     /// Ends a connection that has expired, unless its word has changed since: a refresh wins.
     pub(crate) fn expire(&mut self, index: u32, word: u64) -> bool {
         let killed = self.shared.table.kill(&mut self.local, index, word);
         if killed {
-            self.tell_destroyed(index);
-            self.count(Stat::Expired);
-            self.permits.regain(&self.shared.limit);
+            self.ended(index);
         }
         killed
+    }
+
+    /// A connection has expired and is out of the table.
+    fn ended(&mut self, index: u32) {
+        self.tell_destroyed(index);
+        self.count(Stat::Expired);
+        self.permits.regain(&self.shared.limit);
     }
 }
 
