@@ -6,10 +6,10 @@
 use crate::config::Config;
 use crate::conn::{Conn, Context, Word};
 use crate::hash::TupleHash;
-use crate::memory::{Huge, Options, Zeroed, prefetch};
+use crate::memory::{Huge, Options, Zeroed};
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::table::{self, Entry, Geometry, Hit, Insert};
-use crate::tuple::{Direction, Key, Zone};
+use crate::tuple::{Key, Zone};
 
 /// The words of a key: source, destination, ports with protocol and family.
 pub type Words = [u64; 5];
@@ -57,6 +57,7 @@ pub struct Flow<const KEYS: u32>(Conn);
 unsafe impl<const KEYS: u32> Zeroed for Flow<KEYS> {}
 
 impl<const KEYS: u32> Entry for Flow<KEYS> {
+    const KEYS: usize = KEYS as usize;
     type Key = Key;
     type Hasher = Context;
 
@@ -208,24 +209,24 @@ impl<const KEYS: u32> Worker<'_, KEYS> {
 
     /// Inserts a burst of flows at tick `now`; writes their handles, 0 where it failed, and returns how many it inserted.
     pub fn insert_burst(&mut self, words: &[Words], now: u32, handles: &mut [u64]) -> usize {
-        let mut indices = [0; BURST];
+        let mut burst = [(0, 0); BURST];
         let mut n = 0;
-        for key in words.iter().take(BURST) {
+        for key in as_keys(words).iter().take(BURST) {
             let Some(index) = self.table.alloc(&mut self.local) else { break };
             let conn = &self.table.entry(index).0;
-            conn.init(&as_key(key), 0 as Zone, 0, false, &[0; 7]);
+            conn.init(key, 0 as Zone, 0, false, &[0; 7]);
             let mut word = Word::fresh(conn.word_acquire());
             word.time = now.wrapping_add(LIFETIME);
             conn.set_private_word(word.pack());
-            indices[n] = index;
+            burst[n] = (index, self.table.hash(key));
             n += 1;
         }
         let mut results = [Insert::Inserted; BURST];
-        let (indices, results) = (&indices[..n], &mut results[..n]);
-        self.table.insert_burst(&mut self.local, indices, now, results, &mut |_, _| {});
+        let (burst, results) = (&burst[..n], &mut results[..n]);
+        self.table.insert_burst(&mut self.local, burst, now, results, &mut |_, _| {});
         handles.fill(0);
         let mut inserted = 0;
-        for ((handle, &index), result) in handles.iter_mut().zip(indices).zip(results) {
+        for ((handle, &(index, _)), result) in handles.iter_mut().zip(burst).zip(results) {
             if *result == Insert::Inserted {
                 *handle = u64::from(self.table.generation(index)) << 32 | u64::from(index);
                 inserted += 1;
@@ -236,22 +237,11 @@ impl<const KEYS: u32> Worker<'_, KEYS> {
 
     /// Deletes a burst of flows by their handles; how many there were.
     pub fn delete_burst(&mut self, handles: &[u64]) -> usize {
-        let parts = |handle: &u64| (*handle as u32, (*handle >> 32) as u32);
-        // The lines that the deletions will need, in stages.
-        for (index, _) in handles.iter().map(parts) {
-            prefetch(self.table.entry(index));
+        let mut burst = [(0, 0); BURST];
+        let n = handles.len().min(BURST);
+        for (named, handle) in burst.iter_mut().zip(handles) {
+            *named = (*handle as u32, (*handle >> 32) as u32);
         }
-        for (index, _) in handles.iter().map(parts) {
-            let conn = &self.table.entry(index).0;
-            for dir in [Direction::Original, Direction::Reply].into_iter().take(KEYS as usize) {
-                let key = conn.key_of(self.table.context(), index, dir);
-                self.table.prefetch(self.table.hash(&key));
-            }
-        }
-        handles
-            .iter()
-            .map(parts)
-            .filter(|&(index, generation)| self.table.delete(&mut self.local, index, generation))
-            .count()
+        self.table.delete_burst(&mut self.local, &burst[..n]).count_ones() as usize
     }
 }

@@ -38,6 +38,10 @@ impl Worker {
     pub fn confirm(&mut self, now: u64, verdicts: &mut [Verdict], keep: u64) -> u32 {
         let n = verdicts.len().min(MAX_BURST);
         let verdicts = &mut verdicts[..n];
+        let tells = self.tells();
+        if self.pendings == 0 && !tells {
+            return 0;
+        }
         let (mut named, mut kept) = (0u64, 0u64);
         for (i, verdict) in verdicts.iter().enumerate() {
             if let Some(slot) = self.pending_slot(verdict) {
@@ -45,7 +49,6 @@ impl Worker {
                 kept |= (keep >> i & 1) << slot;
             }
         }
-        let tells = self.tells();
         if named == 0 && !(tells && keep != 0) {
             return 0;
         }
@@ -61,7 +64,7 @@ impl Worker {
         for (i, verdict) in verdicts.iter_mut().enumerate() {
             let slot = self.pending_slot(verdict);
             if let Some(slot) = slot {
-                self.rewrite(verdict, fates[slot]);
+                self.rewrite(verdict, &fates[slot]);
             }
             if tells && (keep >> i & 1 != 0) && !verdict.conn.is_none() {
                 match slot {
@@ -91,7 +94,7 @@ impl Worker {
     /// Puts the connections of these slots into the table, in one burst. `told`: those that were told of as NEW.
     fn insert(&mut self, now: u64, slots: u64, fates: &mut [Fate; MAX_BURST], told: &mut u64) -> u32 {
         let tick = now as u32;
-        let mut indices = [0; MAX_BURST];
+        let mut burst = [(0, 0); MAX_BURST];
         let mut count = 0;
         for slot in bits(slots) {
             let index = self.pending[slot].handle.index();
@@ -108,19 +111,19 @@ impl Worker {
                 let stamp = if self.tunables.timestamp != 0 { now.max(1) } else { 0 };
                 start[index as usize].store(stamp, Ordering::Relaxed);
             }
-            indices[count] = index;
+            burst[count] = (index, self.pending[slot].hash);
             count += 1;
         }
         let mut results = [Insert::Inserted; MAX_BURST];
         let mut expired = 0;
         let (shared, seat, tells) = (&*self.shared, self.seat(), self.tells());
-        let indices = &indices[..count];
-        shared.table.insert_burst(&mut self.local, indices, tick, &mut results[..count], &mut |index, _| {
+        let burst = &burst[..count];
+        shared.table.insert_burst(&mut self.local, burst, tick, &mut results[..count], &mut |index, _| {
             expired += 1;
             if tells {
                 // With a timeout of 0 it may be of this very burst: then it has begun before it ended.
                 if let Some(slot) =
-                    indices.iter().position(|i| *i == index).and_then(|at| bits(slots).nth(at))
+                    burst.iter().position(|new| new.0 == index).and_then(|at| bits(slots).nth(at))
                 {
                     *told |= 1 << slot;
                     shared.tell_new(seat, index, now);
@@ -134,30 +137,31 @@ impl Worker {
         }
         let mut inserted = 0;
         for (at, slot) in bits(slots).enumerate() {
-            fates[slot] = match results[at] {
-                Insert::Inserted => {
-                    inserted += 1;
-                    Fate::Inserted
-                }
-                Insert::Adopted(hit) => {
-                    self.permits.regain(&self.shared.limit);
-                    self.clash(indices[at], hit, tick)
-                }
-                Insert::Failed(failure) => {
-                    self.permits.regain(&self.shared.limit);
-                    Fate::Refused(match failure {
-                        Failure::Overflow => Reason::OverflowExhausted,
-                        Failure::ChainTooLong => {
-                            self.count(Stat::ChainTooLong);
-                            Reason::ChainTooLong
-                        }
-                        Failure::Attempts => Reason::InsertAttempts,
-                    })
-                }
-            };
+            if results[at] == Insert::Inserted {
+                inserted += 1;
+                fates[slot] = Fate::Inserted;
+            } else {
+                self.permits.regain(&self.shared.limit);
+                fates[slot] = self.otherwise(burst[at].0, results[at], tick);
+            }
         }
         self.block().add(Stat::Insert, inserted.into());
         inserted
+    }
+
+    /// What becomes of a connection that was not inserted.
+    #[cold]
+    fn otherwise(&self, index: u32, result: Insert, tick: u32) -> Fate {
+        match result {
+            Insert::Inserted => Fate::Inserted,
+            Insert::Adopted(hit) => self.clash(index, hit, tick),
+            Insert::Failed(Failure::Overflow) => Fate::Refused(Reason::OverflowExhausted),
+            Insert::Failed(Failure::ChainTooLong) => {
+                self.count(Stat::ChainTooLong);
+                Fate::Refused(Reason::ChainTooLong)
+            }
+            Insert::Failed(Failure::Attempts) => Fate::Refused(Reason::InsertAttempts),
+        }
     }
 
     /// Connection `loser` met `winner`, which holds one of its tuples. (The loser's fields stay readable until the
@@ -194,15 +198,14 @@ impl Worker {
         Fate::Adopted(Verdict { state, reason, ..self.verdict(winner.index, word, dir, None) })
     }
 
-    fn rewrite(&self, verdict: &mut Verdict, fate: Fate) {
-        match fate {
+    #[inline]
+    fn rewrite(&self, verdict: &mut Verdict, fate: &Fate) {
+        match *fate {
             Fate::Untouched => {}
             Fate::Inserted => {
                 verdict.unconfirmed = false;
-                verdict.status |= status::CONFIRMED;
-                if self.tunables.nat_hooks != 0 {
-                    verdict.status |= status::SRC_NAT_DONE | status::DST_NAT_DONE;
-                }
+                let decided = status::SRC_NAT_DONE | status::DST_NAT_DONE;
+                verdict.status |= status::CONFIRMED | if self.tunables.nat_hooks != 0 { decided } else { 0 };
                 // A helper of the host may have set it meanwhile.
                 verdict.mark = self.shared.table.entry(verdict.conn.index()).mark();
                 verdict.pending = 0;

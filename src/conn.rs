@@ -22,7 +22,7 @@ use crate::memory::Array;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
 use crate::table::{Entry, KeyHash};
-use crate::tuple::{Direction, Key, Zone};
+use crate::tuple::{Direction, Key, Zone, protocol};
 
 /// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi). Set at present: SEEN_REPLY, ASSURED,
 /// CONFIRMED, SRC_NAT, DST_NAT; SRC_NAT_DONE and DST_NAT_DONE where the tunable `nat_hooks` is 1; DYING in events.
@@ -97,14 +97,10 @@ impl Word {
     /// The status with the kernel's bits, CONFIRMED and DYING apart.
     #[inline]
     pub const fn status(self) -> u16 {
-        let mut status = self.packed & PACKED_PLAIN;
-        if self.packed & PACKED_HELPER != 0 {
-            status |= status::HELPER;
-        }
-        if self.packed & PACKED_OFFLOAD != 0 {
-            status |= status::OFFLOAD;
-        }
-        status
+        // Without a branch: every verdict carries it.
+        let helper = (self.packed & PACKED_HELPER) * (status::HELPER / PACKED_HELPER);
+        let offload = (self.packed & PACKED_OFFLOAD) * (status::OFFLOAD / PACKED_OFFLOAD);
+        self.packed & PACKED_PLAIN | helper | offload
     }
 
     /// Sets bits of the status, given with the kernel's values. CONFIRMED and DYING cannot be set.
@@ -158,8 +154,8 @@ const CHANGES: u32 = 0x3f << CHANGES_SHIFT;
 /// The number of its timeout policy; 0: none.
 const POLICY_SHIFT: u32 = 24;
 
-/// Tries to get at a record that another worker is writing.
-const TRIES: usize = 64;
+/// Tries to get at a record that another worker is writing, beside the one of a packet that hopes to be done quickly.
+const TRIES: usize = 63;
 
 /// The words of a tracker's record.
 pub(crate) type Record = [u64; 7];
@@ -174,11 +170,9 @@ pub(crate) struct Conn {
     link: AtomicU32,
     /// Reply zone (bits 0-15), `TRANSLATED`, `COUNTED`, `CHANGES`, the timeout policy (bits 24-31).
     extra: AtomicU32,
-    /// Source of the original tuple. IPv4 takes the low half of the first word; where NAT changed the reply tuple, the
-    /// high half holds the reply's source and the second word its ports. IPv6: in `Context::nat6`.
-    src: [AtomicU64; 2],
-    /// Destination; the high half of the first word holds the reply's destination.
-    dst: [AtomicU64; 2],
+    /// Source and destination of the original tuple. IPv4 takes the low half of either's first word; where NAT changed the
+    /// reply tuple, the high halves hold the reply's, and the source's second word its ports. IPv6: in `Context::nat6`.
+    ends: [[AtomicU64; 2]; 2],
     /// As in [`Key::meta`].
     meta: AtomicU64,
     /// Even: the record is at rest. Odd: somebody is writing it.
@@ -220,11 +214,12 @@ const LOW: u64 = 0xffff_ffff;
 
 impl Conn {
     /// Writes a fresh, private connection: everything but the table's own fields.
+    #[inline(always)]
     pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, counted: bool, record: &Record) {
         self.mark.store(mark, Relaxed);
         self.extra.store(u32::from(zone_reply) | if counted { COUNTED } else { 0 }, Relaxed);
-        store2(&self.src, key.src);
-        store2(&self.dst, key.dst);
+        store2(&self.ends[0], key.src);
+        store2(&self.ends[1], key.dst);
         self.meta.store(key.meta, Relaxed);
         self.version.store(0, Relaxed);
         self.store_record(record);
@@ -291,23 +286,33 @@ impl Conn {
     #[inline]
     pub fn enter_record(&self) -> Option<u64> {
         for _ in 0..TRIES {
-            let version = self.version.load(Relaxed);
-            // Acquire: pairs with the Release of the last to leave.
-            let entered = (version & 1 == 0 || mutated("record-enter-odd"))
-                && self
-                    .version
-                    .compare_exchange(version, version + 1, order("record-enter-relaxed", Acquire), Relaxed)
-                    .is_ok();
-            if entered {
-                // A reader that sees one of our words must see the odd version as well; pairs with its Acquire fence.
-                if !mutated("record-enter-no-fence") {
-                    fence(Release);
-                }
-                return Some(version);
+            let entered = self.try_enter_record();
+            if entered.is_some() {
+                return entered;
             }
             std::hint::spin_loop();
         }
         None
+    }
+
+    /// One try of [`Conn::enter_record`].
+    #[inline(always)]
+    pub fn try_enter_record(&self) -> Option<u64> {
+        let version = self.version.load(Relaxed);
+        // Acquire: pairs with the Release of the last to leave.
+        let entered = (version & 1 == 0 || mutated("record-enter-odd"))
+            && self
+                .version
+                .compare_exchange(version, version + 1, order("record-enter-relaxed", Acquire), Relaxed)
+                .is_ok();
+        if !entered {
+            return None;
+        }
+        // A reader that sees one of our words must see the odd version as well; pairs with its Acquire fence.
+        if !mutated("record-enter-no-fence") {
+            fence(Release);
+        }
+        Some(version)
     }
 
     /// Leaves the record. `version` is what `enter_record` gave.
@@ -338,6 +343,12 @@ impl Conn {
         None
     }
 
+    /// One word of the record.
+    #[inline(always)]
+    pub fn record_word(&self, at: usize) -> &AtomicU64 {
+        &self.record[at]
+    }
+
     #[inline]
     pub fn load_record(&self) -> Record {
         std::array::from_fn(|i| self.record[i].load(Relaxed))
@@ -354,9 +365,9 @@ impl Conn {
     /// room for it (IPv6, and `Config::nat6` was not set).
     pub fn set_reply(&self, context: &Context, index: u32, reply: &Key) -> bool {
         if reply.is_v4() {
-            let [src, dst] = [&self.src, &self.dst].map(load2);
-            store2(&self.src, [src[0] & LOW | reply.src[0] << 32, reply.meta & LOW]);
-            store2(&self.dst, [dst[0] & LOW | reply.dst[0] << 32, 0]);
+            let [src, dst] = self.ends.each_ref().map(load2);
+            store2(&self.ends[0], [src[0] & LOW | reply.src[0] << 32, reply.meta & LOW]);
+            store2(&self.ends[1], [dst[0] & LOW | reply.dst[0] << 32, 0]);
         } else {
             let Some(nat) = context.nat6.as_ref().and_then(|all| all.get(index as usize)) else {
                 return false;
@@ -373,7 +384,7 @@ impl Conn {
     #[inline]
     fn original(&self) -> Key {
         let meta = self.meta.load(Relaxed);
-        let mut key = Key { src: load2(&self.src), dst: load2(&self.dst), meta };
+        let mut key = Key { src: load2(&self.ends[0]), dst: load2(&self.ends[1]), meta };
         if key.is_v4() {
             key.src = [key.src[0] & LOW, 0];
             key.dst = [key.dst[0] & LOW, 0];
@@ -381,7 +392,13 @@ impl Conn {
         key
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn key_eq_rare(&self, context: &Context, index: u32, dir: u32, key: &Key) -> bool {
+        self.key(context, index, dir) == *key
+    }
+
+    #[inline(always)]
     fn reply(&self, context: &Context, index: u32) -> Key {
         let original = self.original();
         let extra = self.extra.load(Relaxed);
@@ -389,7 +406,7 @@ impl Conn {
             return original.inverse(extra as u16);
         }
         if original.is_v4() {
-            let [src, dst] = [&self.src, &self.dst].map(load2);
+            let [src, dst] = self.ends.each_ref().map(load2);
             let meta = original.with_zone(extra as u16).meta & !LOW | src[1] & LOW;
             return Key { src: [src[0] >> 32, 0], dst: [dst[0] >> 32, 0], meta };
         }
@@ -401,7 +418,7 @@ impl Conn {
     }
 
     /// The key of either direction.
-    #[inline]
+    #[inline(always)]
     pub fn key_of(&self, context: &Context, index: u32, dir: Direction) -> Key {
         match dir {
             Direction::Original => self.original(),
@@ -469,18 +486,22 @@ impl Entry for Conn {
         self.key_of(context, index, if dir == 0 { Direction::Original } else { Direction::Reply })
     }
 
-    #[inline]
+    #[inline(always)]
     fn key_eq(&self, context: &Context, index: u32, dir: u32, key: &Key) -> bool {
         let extra = self.extra.load(Relaxed);
-        if extra & TRANSLATED != 0 {
-            return self.key(context, index, dir) == *key;
+        // An ICMP tuple is not inverted by swapping its ends.
+        if extra & TRANSLATED != 0 || matches!(key.l4(), protocol::ICMP | protocol::ICMPV6) {
+            return self.key_eq_rare(context, index, dir, key);
         }
-        // Without a branch to guess: the direction is as good as random, and the keys nearly always match.
-        let (src, dst, meta) = (load2(&self.src), load2(&self.dst), self.meta.load(Relaxed));
-        let there = Key { src, dst, meta };
-        let back = there.inverse(extra as u16);
-        let key_of = if dir == 0 { there } else { back };
-        key_of.differs(key) == 0
+        // Without a branch on the direction: it is as good as random, and the keys nearly always match.
+        let at = (dir & 1) as usize;
+        let meta = self.meta.load(Relaxed);
+        let zone = (meta ^ (meta ^ u64::from(extra) << 48) & (at as u64).wrapping_neg()) >> 48;
+        let ports = (meta as u32).rotate_left(16 * at as u32);
+        let src = load2(&self.ends[at]);
+        let dst = load2(&self.ends[at ^ 1]);
+        let meta = meta & 0x0000_ffff_0000_0000 | u64::from(ports) | zone << 48;
+        Key { src, dst, meta }.differs(key) == 0
     }
 
     #[inline]

@@ -10,16 +10,16 @@
 //! created joins it (NEW). A packet in its reply direction is NEW of its own, as in the kernel: a real reply cannot
 //! exist before the request has left, and a spoofed request must not turn an outsider's packet into ESTABLISHED.
 
-use crate::conn::{Record, Word, status};
+use crate::conn::{Conn, Record, Word, status};
 use crate::event::change;
-use crate::memory::prefetch;
+use crate::memory::{prefetch, prefetch_nth};
 use crate::packet::{CtState, Handle, Hook, MAX_BURST, Packet, Verdict, packet_flag};
 use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::{Lane, Scratch, Task};
 use crate::stats::Stat;
 use crate::sync::Ordering::Relaxed;
-use crate::table::{Hit, is_live};
+use crate::table::{Entry, Hit, is_live};
 use crate::tuple::{Direction, Key, Tuple};
 use crate::wire::{self, Checksum, Headers, L4};
 use crate::worker::{Pending, Worker};
@@ -66,8 +66,10 @@ impl Worker {
         self.shared.table.lookup_burst(&self.local, hashes, keys, &mut scratch.hits[..lanes]);
         for hit in scratch.hits[..lanes].iter().flatten() {
             prefetch(&self.shared.table.entry(hit.index).version);
-            if let Some(account) = self.shared.account(hit.index) {
-                prefetch(account);
+        }
+        if let Some(accounts) = &self.shared.side.acct {
+            for hit in scratch.hits[..lanes].iter().flatten() {
+                prefetch_nth(accounts, hit.index as usize);
             }
         }
         for at in 0..lanes {
@@ -134,7 +136,7 @@ impl Worker {
         let lane = &scratch.lanes[at];
         let key = &mut scratch.keys[at];
         if lane.task != Task::Error {
-            *key = Tuple::of(&lane.headers).key(lane.zone(Direction::Original));
+            *key = Key::of(&lane.headers, lane.zone(Direction::Original));
         }
         let hash = self.shared.table.hash(key);
         self.shared.table.prefetch(hash);
@@ -142,7 +144,21 @@ impl Worker {
     }
 
     /// Stage 4, of one packet. Its verdict is written in place, like its headers.
+    #[inline(always)]
     fn judge(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
+        let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
+        match scratch.hits[at] {
+            Some(hit) if self.steady(lane, key, hit, tick, out) => {}
+            None if lane.task == Task::Track && lane.one_zone() && !self.marks.may_have(hash) => {
+                self.first(lane, key, hash, tick, out);
+            }
+            _ => self.judge_at_length(scratch, at, tick, out),
+        }
+    }
+
+    /// [`Worker::judge`] of what is not steady.
+    #[inline(never)]
+    fn judge_at_length(&mut self, scratch: &Scratch, at: usize, tick: u32, out: &mut Verdict) {
         let (lane, key, hash) = (&scratch.lanes[at], &scratch.keys[at], scratch.hashes[at]);
         let found = self.find(lane, key, hash, scratch.hits[at], tick);
         match (found, lane.task) {
@@ -189,7 +205,7 @@ impl Worker {
             let again = self.shared.table.lookup(&self.local, hash, key);
             hit = self.settle(lane, key, again);
         }
-        if lane.task == Task::Track {
+        if lane.task == Task::Track && self.marks.may_have(hash) {
             for (slot, pending) in self.pending[..self.pendings].iter().enumerate() {
                 if pending.hash == hash && !pending.handle.is_none() {
                     let index = pending.handle.index();
@@ -207,10 +223,10 @@ impl Worker {
     /// Where a packet's zones differ by direction, a connection must match it in the zone of its own direction there.
     #[inline]
     fn settle(&self, lane: &Lane, key: &Key, hit: Option<Hit>) -> Option<Hit> {
-        let [original, reply] = lane.zones;
-        if original == reply {
+        if lane.one_zone() {
             return hit;
         }
+        let reply = lane.zone(Direction::Reply);
         hit.filter(|hit| hit.dir == 0).or_else(|| {
             let key = key.with_zone(reply);
             self.shared
@@ -229,6 +245,46 @@ impl Worker {
         let dir = direction(hit, key);
         let word = Word::unpack(self.shared.table.entry(hit.index).word_acquire());
         Verdict { state: CtState::Related, ..self.verdict(hit.index, word, dir, None) }
+    }
+
+    /// What makes nearly all of the traffic: a TCP segment that is [`tcp::steady`], of a connection that is still what the
+    /// burst's lookup has found. `false`: it is something else, or another worker is at the connection; nothing has changed.
+    #[inline(always)]
+    fn steady(&self, lane: &Lane, key: &Key, hit: Hit, tick: u32, out: &mut Verdict) -> bool {
+        let L4::Tcp(segment) = &lane.headers.l4 else { return false };
+        let conn = self.shared.table.entry(hit.index);
+        let steady = |word: u64| {
+            let unpacked = Word::unpack(word);
+            let established = unpacked.state == tcp::State::Established as u8;
+            established && !unpacked.liberal() && is_live(word) && unpacked.left(tick) > 0
+        };
+        if !lane.one_zone() || !steady(conn.word_acquire()) {
+            return false;
+        }
+        let Some(version) = conn.try_enter_record() else { return false };
+        let old = conn.word_acquire();
+        let before = Word::unpack(old);
+        let dir = direction(hit, key);
+        let seen = tcp::Seen { reply: before.has(status::SEEN_REPLY), assured: before.has(status::ASSURED) };
+        let load = |at| conn.record_word(at).load(Relaxed);
+        let store = |at, word| conn.record_word(at).store(word, Relaxed);
+        let t = self.tunables_of(conn);
+        let step = if steady(old) { tcp::steady(load, store, dir, seen, segment, t) } else { None };
+        let Some(step) = step else {
+            conn.leave_record(version);
+            return false;
+        };
+        let word = self.commit_at(conn, old, hit.index, &step, dir, false, tick, false);
+        conn.leave_record(version);
+        self.count(Stat::Found);
+        if let Some(account) = self.shared.account(hit.index)
+            && conn.counted()
+        {
+            account.count(dir, 1, lane.headers.len.into());
+        }
+        let state = state_of(before, dir);
+        *out = Verdict { state, ..self.verdict_of(conn, hit.index, word, dir, None) };
+        true
     }
 
     /// A further packet of a connection. `slot`: its place in `pending`, if it is unconfirmed. `false`: the connection is
@@ -278,12 +334,7 @@ impl Worker {
             // The packet is a reply; the connection, which is told of as destroyed, has seen none.
             word.set(status::SEEN_REPLY);
         }
-        let state = match dir {
-            Direction::Original if replied => CtState::Established,
-            Direction::Original if before.has(status::EXPECTED) => CtState::Related,
-            Direction::Original => CtState::New,
-            Direction::Reply => CtState::Established,
-        };
+        let state = state_of(before, dir);
         *out = Verdict {
             state,
             reason: step.reason,
@@ -349,7 +400,23 @@ impl Worker {
         liberal: bool,
     ) -> Word {
         let conn = self.shared.table.entry(index);
-        let mut old = conn.word_acquire();
+        self.commit_at(conn, conn.word_acquire(), index, step, dir, private, tick, liberal)
+    }
+
+    /// [`Worker::commit`] with the word as it was a moment ago.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined, with most of them constant")]
+    fn commit_at(
+        &self,
+        conn: &Conn,
+        mut old: u64,
+        index: u32,
+        step: &Step,
+        dir: Direction,
+        private: bool,
+        tick: u32,
+        liberal: bool,
+    ) -> Word {
         for _ in 0..TRIES {
             let before = Word::unpack(old);
             if !private && !is_live(old) {
@@ -357,12 +424,10 @@ impl Worker {
             }
             let mut after = before;
             if matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
-                if dir == Direction::Reply && !step.destroy {
-                    after.set(status::SEEN_REPLY);
-                }
-                if step.assure {
-                    after.set(status::ASSURED);
-                }
+                // Without a branch: the direction is as good as random.
+                let replied = status::SEEN_REPLY * (dir as u16 & u16::from(!step.destroy));
+                let assured = status::ASSURED * u16::from(step.assure);
+                after.set(replied | assured);
                 if step.reason != Reason::Busy {
                     after.state = step.state;
                 }
@@ -377,9 +442,11 @@ impl Worker {
                     if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
                         self.shared.sweep.shorten(index, after.time, tick);
                     }
-                    let changes = changes(before, after, step.anew);
-                    if changes != 0 && self.tells() {
-                        conn.note_changes(changes);
+                    if self.tells() {
+                        let changes = changes(before, after, step.anew);
+                        if changes != 0 {
+                            conn.note_changes(changes);
+                        }
                     }
                     return after;
                 }
@@ -393,6 +460,20 @@ impl Worker {
 
     /// A packet without a connection: it may open one.
     fn first(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32, out: &mut Verdict) {
+        if let L4::Tcp(segment) = &lane.headers.l4
+            && tcp::is_syn(segment)
+        {
+            let (record, step) = tcp::open_syn(segment, &self.tunables);
+            if step.outcome != Outcome::Invalid {
+                return self.create(lane, key, hash, (&record.pack(), &step), tick, out);
+            }
+        }
+        self.first_of_others(lane, key, hash, tick, out);
+    }
+
+    /// [`Worker::first`] of whatever is no SYN.
+    #[inline(never)]
+    fn first_of_others(&mut self, lane: &Lane, key: &Key, hash: u64, tick: u32, out: &mut Verdict) {
         let t = &self.tunables;
         let (record, step): (Record, Step) = match &lane.headers.l4 {
             L4::Tcp(segment) => match tcp::open(segment, t) {
@@ -414,6 +495,20 @@ impl Worker {
             L4::Icmpv6 { .. } => (Record::default(), icmp::step(true, t)),
             _ => (Record::default(), generic::step(t)),
         };
+        self.create(lane, key, hash, (&record, &step), tick, out);
+    }
+
+    /// Makes room for a connection, and an unconfirmed entry of it.
+    #[inline(always)]
+    fn create(
+        &mut self,
+        lane: &Lane,
+        key: &Key,
+        hash: u64,
+        (record, step): (&Record, &Step),
+        tick: u32,
+        out: &mut Verdict,
+    ) {
         let limit = &self.shared.limit;
         if !self.permits.spend(limit) && !self.early_drop(hash, tick) {
             *out = self.aside((CtState::Drop, Reason::TableFull));
@@ -425,8 +520,12 @@ impl Worker {
             *out = self.aside((CtState::Drop, Reason::ReclaimStalled));
             return;
         };
+        // What `confirm` will write to: the hint and the bucket of the reply tuple, unless NAT changes that.
+        self.shared.sweep.prefetch(index);
+        let reply = key.inverse(lane.zone(Direction::Reply));
+        self.shared.table.prefetch(self.shared.table.hash(&reply));
         let conn = self.shared.table.entry(index);
-        conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, &record);
+        conn.init(key, lane.zone(Direction::Reply), 0, self.tunables.acct != 0, record);
         let mut word = Word::fresh(conn.word_acquire());
         word.state = step.state;
         word.time = new_time(word, step.timeout, true, tick, 0);
@@ -440,13 +539,10 @@ impl Worker {
         self.count_packet(index, Direction::Original, &lane.headers);
         let slot = self.pendings;
         self.pendings += 1;
-        let handle = Handle::new(index, self.shared.table.generation(index));
-        self.pending[slot] = Pending { handle, hash };
-        *out = Verdict {
-            reason: step.reason,
-            excess: step.excess,
-            ..self.verdict(index, word, Direction::Original, Some(slot))
-        };
+        let opened = self.verdict_of(conn, index, word, Direction::Original, Some(slot));
+        self.pending[slot] = Pending { handle: opened.conn, hash };
+        self.marks.put(hash);
+        *out = Verdict { reason: step.reason, excess: step.excess, ..opened };
     }
 
     #[inline]
@@ -461,10 +557,22 @@ impl Worker {
     /// A verdict about this connection, NEW unless the caller knows better.
     #[inline]
     pub(crate) fn verdict(&self, index: u32, word: Word, dir: Direction, slot: Option<usize>) -> Verdict {
+        self.verdict_of(self.shared.table.entry(index), index, word, dir, slot)
+    }
+
+    #[inline(always)]
+    fn verdict_of(
+        &self,
+        conn: &Conn,
+        index: u32,
+        word: Word,
+        dir: Direction,
+        slot: Option<usize>,
+    ) -> Verdict {
         let confirmed = if slot.is_none() { status::CONFIRMED } else { 0 };
         Verdict {
-            conn: Handle::new(index, self.shared.table.generation(index)),
-            mark: self.shared.table.entry(index).mark(),
+            conn: Handle::new(index, conn.generation().load(Relaxed)),
+            mark: conn.mark(),
             status: word.status() | confirmed,
             reason: Reason::None,
             state: CtState::New,
@@ -478,12 +586,23 @@ impl Worker {
     }
 }
 
+/// What a rule sees of a packet of a connection, whose word was this before it.
+#[inline(always)]
+fn state_of(before: Word, dir: Direction) -> CtState {
+    match before.has(status::SEEN_REPLY) | (dir == Direction::Reply) {
+        true => CtState::Established,
+        false if before.has(status::EXPECTED) => CtState::Related,
+        false => CtState::New,
+    }
+}
+
 /// The direction of a packet with this key in the connection that it found.
 #[inline]
 pub(crate) fn direction(hit: Hit, key: &Key) -> Direction {
     // A connection to itself has one key for both: its further packets are replies, as in the kernel.
     let itself = key.src == key.dst && key.inverse(key.zone()) == *key;
-    if hit.dir == 0 && !itself { Direction::Original } else { Direction::Reply }
+    // Without a branch: the direction is as good as random.
+    if (hit.dir == 0) & !itself { Direction::Original } else { Direction::Reply }
 }
 
 /// What an event has to tell.

@@ -208,6 +208,17 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// [`Tuple::key`] of the tuple of a packet with these headers: TCP and UDP without a detour.
+    #[inline(always)]
+    pub fn of(headers: &Headers, zone: Zone) -> Self {
+        let (sport, dport) = match headers.l4 {
+            L4::Tcp(Segment { sport, dport, .. }) | L4::Udp { sport, dport } => (sport, dport),
+            _ => return Tuple::of(headers).key(zone),
+        };
+        let Headers { src, dst, protocol: l4, l3, .. } = *headers;
+        Tuple { src, dst, sport, dport, l4, l3 }.key(zone)
+    }
+
     #[inline]
     pub fn new(src: &Addr, dst: &Addr, meta: u64) -> Self {
         Self { src: words(src), dst: words(dst), meta }

@@ -82,6 +82,9 @@ pub(crate) trait Entry: Zeroed + Send + Sync + 'static {
     type Key: Copy + Eq;
     type Hasher: KeyHash<Self::Key>;
 
+    /// 2, or 1 for entries whose two keys are always equal.
+    const KEYS: usize = 2;
+
     /// Life (bits 0..=2) and attempt (3..=10) are the table's; the rest is the entry's own, and the table carries it
     /// along unchanged from allocation (0) to death.
     fn word(&self) -> &AtomicU64;

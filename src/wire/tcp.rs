@@ -105,11 +105,10 @@ pub fn options(bytes: &[u8]) -> Options<'_> {
     Options(bytes)
 }
 
-impl<'a> Iterator for Options<'a> {
-    type Item = Opt<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Opt<'a>> {
+impl<'a> Options<'a> {
+    /// The next option's kind and what follows its length.
+    #[inline(always)]
+    fn raw(&mut self) -> Option<(u8, &'a [u8])> {
         const EOL: u8 = 0;
         const NOP: u8 = 1;
         let (kind, len) = loop {
@@ -121,14 +120,30 @@ impl<'a> Iterator for Options<'a> {
         };
         let data = self.0.get(2..len)?;
         self.0 = self.0.get(len..)?;
+        Some((kind, data))
+    }
+}
+
+/// The blocks of a SACK option with this content; `None`: its length is not its own.
+#[inline]
+fn sack_blocks(data: &[u8]) -> Option<SackBlocks<'_>> {
+    match data.as_chunks::<8>() {
+        (blocks @ [_, ..], []) => Some(SackBlocks(blocks)),
+        _ => None,
+    }
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = Opt<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Opt<'a>> {
+        let (kind, data) = self.raw()?;
         Some(match (kind, data) {
             (2, &[a, b]) => Opt::Mss(u16::from_be_bytes([a, b])),
             (3, &[shift]) => Opt::WindowScale(shift),
             (4, []) => Opt::SackPermitted,
-            (5, data) => match data.as_chunks::<8>() {
-                (blocks @ [_, ..], []) => Opt::Sack(SackBlocks(blocks)),
-                _ => Opt::Other { kind, data },
-            },
+            (5, data) if let Some(blocks) = sack_blocks(data) => Opt::Sack(blocks),
             (8, &[a, b, c, d, e, f, g, h]) => Opt::Timestamps {
                 value: u32::from_be_bytes([a, b, c, d]),
                 echo: u32::from_be_bytes([e, f, g, h]),
@@ -190,13 +205,16 @@ fn only_timestamps(bytes: &[u8]) -> bool {
 fn read_options(ack: u32, bytes: &[u8]) -> Found {
     let mut found = Found::default();
     let mut sack_seen = false;
-    for option in options(bytes) {
-        match option {
-            Opt::WindowScale(shift) => found.wscale = Some(shift),
-            Opt::SackPermitted => found.sack_permitted = true,
-            Opt::Sack(blocks) if !sack_seen => {
-                sack_seen = true;
-                found.sack_edge = highest_edge(ack, blocks);
+    let mut options = options(bytes);
+    while let Some((kind, data)) = options.raw() {
+        match (kind, data) {
+            (3, &[shift]) => found.wscale = Some(shift),
+            (4, []) => found.sack_permitted = true,
+            (5, data) if !sack_seen => {
+                if let Some(blocks) = sack_blocks(data) {
+                    sack_seen = true;
+                    found.sack_edge = highest_edge(ack, blocks);
+                }
             }
             _ => {}
         }

@@ -195,10 +195,64 @@ impl Record {
     }
 }
 
+/// The ends of a packed record as they face a segment of this direction, its sender first, and the last segment.
+#[inline(always)]
+pub(super) fn load_facing(load: impl Fn(usize) -> u64, direction: Direction) -> ([End; 2], Last) {
+    let (there, back) = places(direction);
+    let whole = Record::unpack(&[
+        load(there),
+        load(there + 1),
+        load(back),
+        load(back + 1),
+        load(4),
+        turned(load(5), direction),
+        load(6),
+    ]);
+    (whole.ends, whole.last)
+}
+
+/// Stores what [`load_facing`] gave, changed.
+#[inline(always)]
+pub(super) fn store_facing(ends: &[End; 2], last: &Last, direction: Direction, store: impl Fn(usize, u64)) {
+    let [a, b, c, d, e, f, g] = Record { ends: *ends, last: *last }.pack();
+    let (there, back) = places(direction);
+    store(there, a);
+    store(there + 1, b);
+    store(back, c);
+    store(back + 1, d);
+    store(4, e);
+    store(5, turned(f, direction));
+    store(6, g);
+}
+
+/// Where the words of both ends begin, the sender's first.
+#[inline(always)]
+const fn places(direction: Direction) -> (usize, usize) {
+    match direction {
+        Direction::Original => (0, 2),
+        Direction::Reply => (2, 0),
+    }
+}
+
+/// The word in which both ends have bytes, with those exchanged if the segment is a reply.
+#[inline(always)]
+const fn turned(word: u64, direction: Direction) -> u64 {
+    const EVEN: u64 = 0x00ff_00ff << 32;
+    let other = word & 0xffff_ffff | (word & EVEN) << 8 | word >> 8 & EVEN;
+    match direction {
+        Direction::Original => word,
+        Direction::Reply => other,
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    pub fn record() -> impl Strategy<Value = Record> {
+        (end(), end(), last()).prop_map(|(original, reply, last)| Record { ends: [original, reply], last })
+    }
 
     fn end() -> impl Strategy<Value = End> {
         any::<(u32, u32, u32, u32, u8, u8)>().prop_map(|(end, max_end, max_win, max_ack, scale, flags)| End {

@@ -10,9 +10,10 @@ use crate::proto::{Outcome, Step, Timeout};
 use crate::reason::Reason;
 use crate::timeout::Tunables;
 use crate::tuple::Direction;
-use crate::wire::tcp::Segment;
+use crate::wire::tcp::{Segment, flag};
 
 /// The record of a connection that a SYN opens.
+#[inline(always)]
 pub(super) fn begin(segment: &Segment) -> Record {
     Record { ends: [End::from_syn(segment), End::default()], ..Record::default() }
 }
@@ -29,8 +30,28 @@ pub(super) fn pick_up(segment: &Segment) -> Record {
 }
 
 /// Judges a segment of a sane kind.
-#[inline]
 pub(super) fn go(
+    record: &mut Record,
+    state: State,
+    direction: Direction,
+    seen: Seen,
+    kind: Kind,
+    segment: &Segment,
+    tunables: &Tunables,
+) -> Step {
+    go_on(record, state, direction, seen, kind, segment, tunables)
+}
+
+/// [`go`] for a SYN that opens a connection: the compiler leaves out what cannot be.
+#[inline(always)]
+pub(super) fn go_first(record: &mut Record, segment: &Segment, tunables: &Tunables) -> Step {
+    // The bits that matter, by its kind.
+    let segment = Segment { flags: flag::SYN, ..*segment };
+    go_on(record, State::None, Direction::Original, Seen::default(), Kind::Syn, &segment, tunables)
+}
+
+#[inline(always)]
+fn go_on(
     record: &mut Record,
     state: State,
     direction: Direction,
@@ -97,7 +118,12 @@ pub(super) fn go(
 
     if !judged {
         let liberal = record.ends[sender].flags & flags::LIBERAL != 0 || tunables.tcp_be_liberal != 0;
-        match window::judge(record, state, direction, kind, segment, liberal) {
+        let [original, reply] = &mut record.ends;
+        let ends = match direction {
+            Direction::Original => (original, reply),
+            Direction::Reply => (reply, original),
+        };
+        match window::judge(ends, &mut record.last, state, direction, kind, segment, liberal) {
             Fit::In => {}
             Fit::Ignored(reason, excess) => return other(Outcome::Ignore, reason, excess),
             Fit::Out(reason, excess) => {
@@ -114,7 +140,7 @@ pub(super) fn go(
     if to == State::FinWait {
         record.ends[sender].flags |= flags::CLOSE_INITIATED;
     }
-    let mut step = Step::accept(to as u8, timeout(record, to, kind, seen, tunables));
+    let mut step = Step::accept(to as u8, timeout(&record.ends, &record.last, to, kind, seen, tunables));
     step.anew = anew;
     if !seen.reply {
         if kind == Kind::Rst {
@@ -130,6 +156,34 @@ pub(super) fn go(
         step.assure = true;
     }
     step
+}
+
+/// [`go`] for an ACK of an ESTABLISHED connection that fits: all else about it is known beforehand, and the compiler leaves
+/// it out. `ends`: its sender and its receiver. `None`: it does not fit, and what was learned from it is to be forgotten.
+#[inline(always)]
+pub(super) fn steady(
+    ends: &mut [End; 2],
+    last: &mut Last,
+    direction: Direction,
+    seen: Seen,
+    segment: &Segment,
+    tunables: &Tunables,
+) -> Option<Step> {
+    const STATE: State = State::Established;
+    const KIND: Kind = Kind::Ack;
+    // The bits that matter, by its kind.
+    let segment = Segment { flags: flag::ACK, ..*segment };
+    let [sender, receiver] = ends;
+    let liberal = sender.flags & flags::LIBERAL != 0 || tunables.tcp_be_liberal != 0;
+    if sender.max_win == 0
+        || window::judge((sender, receiver), last, STATE, direction, KIND, &segment, liberal) != Fit::In
+    {
+        return None;
+    }
+    last.note(direction, KIND);
+    let mut step = Step::accept(STATE as u8, timeout(ends, last, STATE, KIND, seen, tunables));
+    step.assure = seen.reply && !seen.assured;
+    Some(step)
 }
 
 /// What is to be made of a RST, before the window.
@@ -175,17 +229,18 @@ fn reset(
 
 /// The timeout that goes with a step (scenarios tcp-retransmit*, tcp-unacknowledged, tcp-zero-window,
 /// tcp-rst-established-inwindow, tcp-midstream-*).
-fn timeout(record: &Record, to: State, kind: Kind, seen: Seen, tunables: &Tunables) -> u32 {
+#[inline(always)]
+fn timeout(ends: &[End; 2], last: &Last, to: State, kind: Kind, seen: Seen, tunables: &Tunables) -> u32 {
     let timeout = to.timeout(tunables);
-    let unacknowledged = (record.ends[0].flags | record.ends[1].flags) & flags::DATA_UNACKNOWLEDGED != 0;
+    let unacknowledged = (ends[0].flags | ends[1].flags) & flags::DATA_UNACKNOWLEDGED != 0;
     let retransmitted = tunables.tcp_timeout_max_retrans;
-    let timeout = if u32::from(record.last.repeats) >= tunables.tcp_max_retrans && timeout > retransmitted {
+    let timeout = if u32::from(last.repeats) >= tunables.tcp_max_retrans && timeout > retransmitted {
         retransmitted
     } else if kind == Kind::Rst {
         tunables.tcp_timeout_close
     } else if unacknowledged && timeout > tunables.tcp_timeout_unacknowledged {
         tunables.tcp_timeout_unacknowledged
-    } else if record.last.window == 0 && timeout > retransmitted {
+    } else if last.window == 0 && timeout > retransmitted {
         retransmitted
     } else {
         timeout

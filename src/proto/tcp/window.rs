@@ -13,7 +13,7 @@
 
 use super::State;
 use super::kind::Kind;
-use super::record::{End, Record, flags};
+use super::record::{End, Last, flags};
 use crate::reason::Reason;
 use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, flag};
@@ -56,12 +56,14 @@ pub(super) const fn end_of(segment: &Segment) -> u32 {
 
 impl End {
     /// What a SYN says of its sender.
+    #[inline(always)]
     pub(super) fn from_syn(segment: &Segment) -> Self {
         let mut end = Self::default();
         end.learn_syn(segment);
         end
     }
 
+    #[inline(always)]
     fn learn_syn(&mut self, segment: &Segment) {
         self.end = end_of(segment);
         self.max_end = self.end;
@@ -82,20 +84,16 @@ impl End {
 }
 
 /// Judges a segment by the bounds and, if it fits, learns from it.
-#[inline]
+#[inline(always)]
 pub(super) fn judge(
-    record: &mut Record,
+    (sender, receiver): (&mut End, &mut End),
+    last: &mut Last,
     state: State,
     direction: Direction,
     kind: Kind,
     segment: &Segment,
     liberal: bool,
 ) -> Fit {
-    let [original, reply] = &mut record.ends;
-    let (sender, receiver) = match direction {
-        Direction::Original => (original, reply),
-        Direction::Reply => (reply, original),
-    };
     let syn = segment.flags & flag::SYN != 0;
     let has_ack = segment.flags & flag::ACK != 0;
     let mut seq = segment.seq;
@@ -206,7 +204,7 @@ pub(super) fn judge(
         receiver.flags &= !flags::DATA_UNACKNOWLEDGED;
     }
     if kind == Kind::Ack {
-        record.last.count_repeat(direction, seq, ack, end, segment.window);
+        last.count_repeat(direction, seq, ack, end, segment.window);
     }
     Fit::In
 }
