@@ -19,6 +19,10 @@ pkg-config pkg-config
 groff groff-base
 abidiff abigail-tools
 END
+# Libraries of benches/peers; DPDK's is the example dataplane's, too.
+for library in liburcu-cds:liburcu-dev libdpdk:dpdk-dev; do
+  pkg-config --exists "${library%:*}" 2>/dev/null || packages+=("${library#*:}")
+done
 if [ "${#packages[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   step "Debian packages: ${packages[*]}"
   apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null
@@ -28,7 +32,7 @@ step "formatting"
 cargo fmt --all --check
 if command -v shellcheck >/dev/null; then
   step "shell scripts"
-  shellcheck ci/*.sh captures/*.sh
+  shellcheck ci/*.sh captures/*.sh benches/*/*.sh
 else
   echo "shellcheck is not installed: scripts are not checked"
 fi

@@ -94,7 +94,7 @@ impl Worker {
     /// Puts the connections of these slots into the table, in one burst. `told`: those that were told of as NEW.
     fn insert(&mut self, now: u64, slots: u64, fates: &mut [Fate; MAX_BURST], told: &mut u64) -> u32 {
         let tick = now as u32;
-        let mut indices = [0; MAX_BURST];
+        let mut burst = [(0, 0); MAX_BURST];
         let mut count = 0;
         for slot in bits(slots) {
             let index = self.pending[slot].handle.index();
@@ -111,19 +111,19 @@ impl Worker {
                 let stamp = if self.tunables.timestamp != 0 { now.max(1) } else { 0 };
                 start[index as usize].store(stamp, Ordering::Relaxed);
             }
-            indices[count] = index;
+            burst[count] = (index, self.pending[slot].hash);
             count += 1;
         }
         let mut results = [Insert::Inserted; MAX_BURST];
         let mut expired = 0;
         let (shared, seat, tells) = (&*self.shared, self.seat(), self.tells());
-        let indices = &indices[..count];
-        shared.table.insert_burst(&mut self.local, indices, tick, &mut results[..count], &mut |index, _| {
+        let burst = &burst[..count];
+        shared.table.insert_burst(&mut self.local, burst, tick, &mut results[..count], &mut |index, _| {
             expired += 1;
             if tells {
                 // With a timeout of 0 it may be of this very burst: then it has begun before it ended.
                 if let Some(slot) =
-                    indices.iter().position(|i| *i == index).and_then(|at| bits(slots).nth(at))
+                    burst.iter().position(|new| new.0 == index).and_then(|at| bits(slots).nth(at))
                 {
                     *told |= 1 << slot;
                     shared.tell_new(seat, index, now);
@@ -142,7 +142,7 @@ impl Worker {
                 fates[slot] = Fate::Inserted;
             } else {
                 self.permits.regain(&self.shared.limit);
-                fates[slot] = self.otherwise(indices[at], results[at], tick);
+                fates[slot] = self.otherwise(burst[at].0, results[at], tick);
             }
         }
         self.block().add(Stat::Insert, inserted.into());

@@ -22,7 +22,7 @@ use crate::memory::Array;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
 use crate::table::{Entry, KeyHash};
-use crate::tuple::{Direction, Key, Zone};
+use crate::tuple::{Direction, Key, Zone, protocol};
 
 /// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi). Set at present: SEEN_REPLY, ASSURED,
 /// CONFIRMED, SRC_NAT, DST_NAT; SRC_NAT_DONE and DST_NAT_DONE where the tunable `nat_hooks` is 1; DYING in events.
@@ -170,11 +170,9 @@ pub(crate) struct Conn {
     link: AtomicU32,
     /// Reply zone (bits 0-15), `TRANSLATED`, `COUNTED`, `CHANGES`, the timeout policy (bits 24-31).
     extra: AtomicU32,
-    /// Source of the original tuple. IPv4 takes the low half of the first word; where NAT changed the reply tuple, the
-    /// high half holds the reply's source and the second word its ports. IPv6: in `Context::nat6`.
-    src: [AtomicU64; 2],
-    /// Destination; the high half of the first word holds the reply's destination.
-    dst: [AtomicU64; 2],
+    /// Source and destination of the original tuple. IPv4 takes the low half of either's first word; where NAT changed the
+    /// reply tuple, the high halves hold the reply's, and the source's second word its ports. IPv6: in `Context::nat6`.
+    ends: [[AtomicU64; 2]; 2],
     /// As in [`Key::meta`].
     meta: AtomicU64,
     /// Even: the record is at rest. Odd: somebody is writing it.
@@ -220,8 +218,8 @@ impl Conn {
     pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, counted: bool, record: &Record) {
         self.mark.store(mark, Relaxed);
         self.extra.store(u32::from(zone_reply) | if counted { COUNTED } else { 0 }, Relaxed);
-        store2(&self.src, key.src);
-        store2(&self.dst, key.dst);
+        store2(&self.ends[0], key.src);
+        store2(&self.ends[1], key.dst);
         self.meta.store(key.meta, Relaxed);
         self.version.store(0, Relaxed);
         self.store_record(record);
@@ -367,9 +365,9 @@ impl Conn {
     /// room for it (IPv6, and `Config::nat6` was not set).
     pub fn set_reply(&self, context: &Context, index: u32, reply: &Key) -> bool {
         if reply.is_v4() {
-            let [src, dst] = [&self.src, &self.dst].map(load2);
-            store2(&self.src, [src[0] & LOW | reply.src[0] << 32, reply.meta & LOW]);
-            store2(&self.dst, [dst[0] & LOW | reply.dst[0] << 32, 0]);
+            let [src, dst] = self.ends.each_ref().map(load2);
+            store2(&self.ends[0], [src[0] & LOW | reply.src[0] << 32, reply.meta & LOW]);
+            store2(&self.ends[1], [dst[0] & LOW | reply.dst[0] << 32, 0]);
         } else {
             let Some(nat) = context.nat6.as_ref().and_then(|all| all.get(index as usize)) else {
                 return false;
@@ -386,12 +384,18 @@ impl Conn {
     #[inline]
     fn original(&self) -> Key {
         let meta = self.meta.load(Relaxed);
-        let mut key = Key { src: load2(&self.src), dst: load2(&self.dst), meta };
+        let mut key = Key { src: load2(&self.ends[0]), dst: load2(&self.ends[1]), meta };
         if key.is_v4() {
             key.src = [key.src[0] & LOW, 0];
             key.dst = [key.dst[0] & LOW, 0];
         }
         key
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn key_eq_rare(&self, context: &Context, index: u32, dir: u32, key: &Key) -> bool {
+        self.key(context, index, dir) == *key
     }
 
     #[inline(always)]
@@ -402,7 +406,7 @@ impl Conn {
             return original.inverse(extra as u16);
         }
         if original.is_v4() {
-            let [src, dst] = [&self.src, &self.dst].map(load2);
+            let [src, dst] = self.ends.each_ref().map(load2);
             let meta = original.with_zone(extra as u16).meta & !LOW | src[1] & LOW;
             return Key { src: [src[0] >> 32, 0], dst: [dst[0] >> 32, 0], meta };
         }
@@ -482,18 +486,22 @@ impl Entry for Conn {
         self.key_of(context, index, if dir == 0 { Direction::Original } else { Direction::Reply })
     }
 
-    #[inline]
+    #[inline(always)]
     fn key_eq(&self, context: &Context, index: u32, dir: u32, key: &Key) -> bool {
         let extra = self.extra.load(Relaxed);
-        if extra & TRANSLATED != 0 {
-            return self.key(context, index, dir) == *key;
+        // An ICMP tuple is not inverted by swapping its ends.
+        if extra & TRANSLATED != 0 || matches!(key.l4(), protocol::ICMP | protocol::ICMPV6) {
+            return self.key_eq_rare(context, index, dir, key);
         }
-        // Without a branch to guess: the direction is as good as random, and the keys nearly always match.
-        let (src, dst, meta) = (load2(&self.src), load2(&self.dst), self.meta.load(Relaxed));
-        let there = Key { src, dst, meta };
-        let back = there.inverse(extra as u16);
-        let key_of = if dir == 0 { there } else { back };
-        key_of.differs(key) == 0
+        // Without a branch on the direction: it is as good as random, and the keys nearly always match.
+        let at = (dir & 1) as usize;
+        let meta = self.meta.load(Relaxed);
+        let zone = (meta ^ (meta ^ u64::from(extra) << 48) & (at as u64).wrapping_neg()) >> 48;
+        let ports = (meta as u32).rotate_left(16 * at as u32);
+        let src = load2(&self.ends[at]);
+        let dst = load2(&self.ends[at ^ 1]);
+        let meta = meta & 0x0000_ffff_0000_0000 | u64::from(ports) | zone << 48;
+        Key { src, dst, meta }.differs(key) == 0
     }
 
     #[inline]

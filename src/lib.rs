@@ -22,7 +22,7 @@
 //! | L1 | `wire` `table` `ring` | bytes to header fields; the concurrent table, which knows no packets; bounded queues |
 //! | L2 | `tuple` `hash` `timeout` `proto` | what identifies a connection; tunables; the trackers, pure functions |
 //! | L3 | `config` `packet` `conn` `connection` `event` | what goes in and comes out; a connection's two cache lines; its text |
-//! | L4 | `shared` `worker` `track` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` | the path of a packet, and what is done beside it |
+//! | L4 | `shared` `worker` `track` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
 //! | L5 | `ffi` | the C ABI (feature `capi`) |
 #![deny(missing_docs)]
 
@@ -38,6 +38,9 @@ pub mod timeout;
 pub mod tuple;
 pub mod wire;
 
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod bench;
 mod confirm;
 mod control;
 mod early_drop;

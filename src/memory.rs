@@ -288,6 +288,19 @@ pub(crate) fn prefetch<T>(at: &T) {
     let _ = at;
 }
 
+/// [`prefetch`] of a line that is about to be written.
+#[inline(always)]
+pub(crate) fn prefetch_to_write<T>(at: &T) {
+    #[cfg(all(target_arch = "x86_64", not(conntab_loom)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: as in `prefetch`. (PREFETCHW is a no-op on processors that do not know it.)
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(std::ptr::from_ref(at).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(conntab_loom))))]
+    let _ = at;
+}
+
 /// [`prefetch`] of element `n`, which need not exist.
 #[inline(always)]
 pub(crate) fn prefetch_nth<T>(of: &[T], n: usize) {

@@ -200,6 +200,7 @@ fn bytes(words: [u64; 2]) -> Addr {
 ///
 /// `meta`: sport (bits 0-15), dport (16-31), l4 (32-39), l3 (40-47), zone (48-63).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Key {
     pub src: [u64; 2],
     pub dst: [u64; 2],

@@ -5,7 +5,7 @@
 //!         +--------------+---+--------+-------------+            +--------------+------+-----+------+------+
 //!         |  index + 1   |dir| FROZEN |     tag     |            |   link + 1   |CLOSED|MOVED|FROZEN| INIT |
 //!         +--------------+---+--------+-------------+            +--------------+------+-----+------+------+
-//! UNINIT = 0, EMPTY = 1, CLOSED = 2: an empty upper half, so they match no tag.
+//! UNINIT = 0, EMPTY = 1, CLOSED = 2: below every tag, whose highest bit is always set, so they match none.
 //! ```
 //!
 //! FROZEN and MOVED belong to online growth, which does not exist yet: nothing sets them. Readers mask FROZEN and
@@ -22,6 +22,8 @@ pub(crate) const CLOSED: u64 = 2;
 
 pub(crate) const TAG_BITS: u32 = 30;
 const TAG: u64 = (1 << TAG_BITS) - 1;
+/// Set in every tag, so that comparing tags is enough to know that a slot is occupied.
+const TAGGED: u64 = 1 << (TAG_BITS - 1);
 const FROZEN: u64 = 1 << 30;
 const DIR_SHIFT: u32 = 31;
 const INDEX_SHIFT: u32 = 32;
@@ -50,7 +52,7 @@ pub(crate) fn slot(index: u32, dir: u32, tag: u64) -> u64 {
 /// The tag of a hash: fixed bits, whatever the number of buckets, so that growth never needs the entry.
 #[inline(always)]
 pub(crate) fn tag(hash: u64, shift: u32) -> u64 {
-    hash >> shift & TAG
+    hash >> shift & TAG | TAGGED
 }
 
 #[inline(always)]
@@ -60,7 +62,7 @@ pub(crate) fn occupied(slot: u64) -> bool {
 
 #[inline(always)]
 pub(crate) fn matches(slot: u64, tag: u64) -> bool {
-    slot & TAG == tag && occupied(slot)
+    slot & TAG == tag
 }
 
 /// The entry of an occupied slot.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::bucket::{self, Bucket, SLOTS, meta};
+use super::bucket::{self, Bucket, EMPTY, SLOTS, meta};
 use super::word::{LIVE, life};
 use super::{Core, Entry, Hit, Local, MAX_BURST};
 use crate::memory::{prefetch, prefetch_nth};
@@ -10,7 +10,7 @@ use crate::sync::{Ordering, mutated, order};
 
 /// The positions of the bits set.
 #[inline(always)]
-fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+pub(super) fn bits(mut set: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let first = (set != 0).then(|| set.trailing_zeros() as usize);
         set &= set.wrapping_sub(1);
@@ -80,6 +80,21 @@ impl<E: Entry> Core<E> {
     #[inline]
     pub(crate) fn lookup(&self, local: &Local<E>, hash: u64, key: &E::Key) -> Option<Hit> {
         debug_assert!(local.of(self) && local.is_entered());
+        // Nearly every key is found by the first tag that matches in its head bucket. Without a branch on where it stands there,
+        // and so without waiting for the line, the processor goes on to the caller's next lookup.
+        let slot = self.first_match(self.head(hash), self.tag(hash));
+        if slot != 0 {
+            let hit = self.accept(slot, key);
+            if hit.is_some() || mutated("first-tag-only") {
+                return hit;
+            }
+        }
+        self.lookup_along(hash, key)
+    }
+
+    /// [`Core::lookup`] by every slot of the chain.
+    #[inline(never)]
+    fn lookup_along(&self, hash: u64, key: &E::Key) -> Option<Hit> {
         self.tagged(hash, |slot| self.accept(slot, key).map_or(ControlFlow::Continue(()), ControlFlow::Break))
     }
 
@@ -100,9 +115,6 @@ impl<E: Entry> Core<E> {
         debug_assert!(hashes.len() == keys.len() && keys.len() == out.len() && keys.len() <= MAX_BURST);
         let n = hashes.len().min(keys.len()).min(out.len()).min(MAX_BURST);
         let (hashes, keys, out) = (&hashes[..n], &keys[..n], &mut out[..n]);
-        for &hash in hashes {
-            self.prefetch(hash);
-        }
         // A slot word to compare, or 0; bit i of `absent`: none in the head bucket.
         let mut slots = [0_u64; MAX_BURST];
         let mut absent = 0_u64;
@@ -134,28 +146,36 @@ impl<E: Entry> Core<E> {
         }
         for i in 0..n {
             let slot = slots[i];
-            out[i] = if slot != 0 {
-                // Not this one: another slot of the same tag, perhaps further along.
-                self.accept(slot, &keys[i]).or_else(|| self.lookup(local, hashes[i], &keys[i]))
-            } else if further >> i & 1 == 1 {
-                self.lookup(local, hashes[i], &keys[i])
-            } else {
-                None
-            };
+            out[i] = None;
+            if slot != 0
+                && let Some(hit) = self.accept(slot, &keys[i])
+            {
+                out[i] = Some(hit);
+            } else if slot != 0 || further >> i & 1 == 1 {
+                // Another slot of the same tag, perhaps, or further along.
+                out[i] = self.lookup_along(hashes[i], &keys[i]);
+            }
         }
     }
 
     /// The first slot word of this bucket with this tag, or 0.
     #[inline(always)]
     fn first_match(&self, bucket: &Bucket, tag: u64) -> u64 {
-        let mut found = 0;
+        self.glance(bucket, tag).0
+    }
+
+    /// The first slot word of this bucket with this tag, or 0; and the place of its first EMPTY slot, or [`SLOTS`].
+    #[inline(always)]
+    pub(super) fn glance(&self, bucket: &Bucket, tag: u64) -> (u64, usize) {
+        let (mut found, mut empty) = (0, SLOTS);
         // Downwards and without an early end: seven compares, no branch to guess.
         for i in (0..SLOTS).rev() {
             // Acquire: as in `tagged`.
-            let word = bucket.slots[i].load(Ordering::Acquire);
+            let word = bucket.slots[i].load(order("slot-acquire", Ordering::Acquire));
             found = if bucket::matches(word, tag) { word } else { found };
+            empty = if word == EMPTY { i } else { empty };
         }
-        found
+        (found, empty)
     }
 
     /// The entry of a handle, if it is still LIVE.

@@ -23,11 +23,12 @@
 
 use std::ops::ControlFlow;
 
-use super::bucket::{self, EMPTY, meta};
+use super::bucket::{self, EMPTY, SLOTS, meta};
+use super::find::bits;
 use super::word::{ATTEMPTS, INS, KILLED, LIVE, READY, attempt, life, with_attempt, with_life};
 use super::{Core, Entry, Hit, Local, MAX_BURST, MAX_CHAIN, open};
-use crate::memory::prefetch;
-use crate::sync::{Ordering, fence, mutated, order};
+use crate::memory::{prefetch, prefetch_to_write};
+use crate::sync::{AtomicU64, Ordering, fence, mutated, order};
 
 /// Rounds of a loop that only another thread's success can prolong.
 pub(super) const ROUNDS: usize = 64;
@@ -56,13 +57,12 @@ pub(crate) enum Failure {
     ChainTooLong,
 }
 
-/// Both keys of an entry under insertion, hashed once.
-#[derive(Clone, Copy)]
-pub(super) struct Keys<K> {
-    key: [K; 2],
-    hash: [u64; 2],
+/// The hashes of both keys of an entry under insertion.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Hashes {
+    pub(super) of: [u64; 2],
     /// 1 if both keys are equal: then one slot leads to the entry.
-    n: usize,
+    pub(super) n: usize,
 }
 
 /// What a scan says about the entry it was made for.
@@ -75,13 +75,13 @@ pub(super) enum Scan {
     Yield(u32, u64),
 }
 
-/// Which entries of a burst have a hash like one of an earlier entry's. Ten bits of each are compared, by marks: of 64
-/// entries about 8 are suspected wrongly, of 32 about 2, and such an insert costs a fence of its own.
-fn waiting<K>(keys: &[Keys<K>]) -> u64 {
-    let mut marks = [0_u64; 16];
+/// Which entries of a burst have a hash like one of an earlier entry's. Twelve bits of each are compared, by marks: of 64
+/// entries about 2 are suspected wrongly, of 32 one in two bursts, and such an insert costs a fence of its own.
+fn waiting(burst: &[Hashes]) -> u64 {
+    let mut marks = [0_u64; 64];
     let mut waiting = 0;
-    for (i, keys) in keys.iter().enumerate() {
-        let mark = keys.hash.map(|hash| (hash as usize & 15, 1_u64 << (hash >> 4 & 63)));
+    for (i, hashes) in burst.iter().enumerate() {
+        let mark = hashes.of.map(|hash| (hash as usize & 63, 1_u64 << (hash >> 6 & 63)));
         let met = mark.iter().any(|(word, bit)| marks[*word] & bit != 0);
         waiting |= u64::from(met) << i;
         for (word, bit) in mark {
@@ -103,67 +103,92 @@ impl<E: Entry> Core<E> {
         expired: &mut impl FnMut(u32, u64),
     ) -> Insert {
         debug_assert!(local.of(self) && local.is_entered());
-        let keys = self.keys(index);
-        self.settle(local, index, &keys, 0, now, expired)
+        let hashes = self.hashes_of(index);
+        self.settle(local, index, &hashes, 0, now, expired)
     }
 
     /// Inserts entries from `alloc`, at most [`MAX_BURST`], each under its two keys, both or none: one fence, overlapping
-    /// memory latencies. `expired(index, word)` is told of each expired entry that was in the way and has been killed (its
-    /// fields can be read inside the call). Of entries that
+    /// memory latencies. With each index comes the hash of its key 0. `expired(index, word)` is told of each expired
+    /// entry that was in the way and has been killed (its fields can be read inside the call). Of entries that
     /// clash with each other the earlier goes first, as if they had come one by one. `results` must be as long as
-    /// `indices`.
+    /// `burst`.
     pub(crate) fn insert_burst(
         &self,
         local: &mut Local<E>,
-        indices: &[u32],
+        burst: &[(u32, u64)],
         now: u32,
         results: &mut [Insert],
         expired: &mut impl FnMut(u32, u64),
     ) {
         debug_assert!(local.of(self) && local.is_entered());
-        debug_assert!(indices.len() == results.len() && indices.len() <= MAX_BURST);
-        let n = indices.len().min(results.len()).min(MAX_BURST);
-        let Some(&first) = indices.first() else { return };
-        let mut keys = [self.keys(first); MAX_BURST];
-        for (keys, &index) in keys.iter_mut().zip(indices) {
-            *keys = self.keys(index);
-            prefetch(self.head(keys.hash[0]));
-            prefetch(self.head(keys.hash[1]));
+        debug_assert!(burst.len() == results.len() && burst.len() <= MAX_BURST);
+        let n = burst.len().min(results.len()).min(MAX_BURST);
+        let (burst, results) = (&burst[..n], &mut results[..n]);
+        let mut all = [Hashes::default(); MAX_BURST];
+        let all = &mut all[..n];
+        for (hashes, (index, hash)) in all.iter_mut().zip(burst) {
+            *hashes = self.hashes(*index, *hash);
+            prefetch_to_write(self.head(hashes.of[0]));
+            prefetch_to_write(self.head(hashes.of[1]));
         }
         // Bit i: entry i may clash with an earlier one, and waits until that is decided.
-        let waiting = waiting(&keys[..n]);
+        let waiting = waiting(all);
+        for hashes in &*all {
+            self.prefetch_behind(hashes.of[0]);
+            self.prefetch_behind(hashes.of[1]);
+        }
         // Bit i: entry i is placed and to be resolved.
         let mut placed = 0_u64;
-        for i in (0..n).filter(|i| waiting >> i & 1 == 0) {
-            match self.prepare(local, indices[i], &keys[i], 0, now, expired) {
+        for (i, (hashes, (index, _))) in all.iter().zip(burst).enumerate() {
+            if waiting >> i & 1 == 1 {
+                continue;
+            }
+            match self.prepare(local, *index, hashes, 0, now, expired) {
                 Ok(()) => placed |= 1 << i,
                 Err(done) => results[i] = done,
             }
         }
-        let ready = |i: &usize| placed >> *i & 1 == 1;
-        for i in (0..n).filter(ready) {
-            self.make_ready(indices[i], 0);
+        for i in bits(placed) {
+            self.make_ready(burst[i].0, 0);
         }
         if !mutated("burst-no-fence") {
             fence(Ordering::SeqCst);
         }
-        for i in (0..n).filter(ready) {
-            results[i] = if self.resolved(indices[i], 0) {
+        for i in bits(placed) {
+            let index = burst[i].0;
+            results[i] = if self.resolved(index, 0, &all[i]) {
                 Insert::Inserted
             } else {
-                self.clear_both(local, indices[i], &keys[i]);
-                self.settle(local, indices[i], &keys[i], 1, now, expired)
+                self.clear_both(local, index, &all[i]);
+                self.settle(local, index, &all[i], 1, now, expired)
             };
         }
-        for i in (0..n).filter(|i| waiting >> i & 1 == 1) {
-            results[i] = self.settle(local, indices[i], &keys[i], 0, now, expired);
+        for i in bits(waiting) {
+            results[i] = self.settle(local, burst[i].0, &all[i], 0, now, expired);
         }
     }
 
-    pub(super) fn keys(&self, index: u32) -> Keys<E::Key> {
-        let key = [self.key(index, 0), self.key(index, 1)];
-        let n = if key[0] == key[1] { 1 } else { 2 };
-        Keys { key, hash: [self.hash(&key[0]), self.hash(&key[1])], n }
+    /// Fetches what is behind the head bucket of a hash.
+    #[inline(always)]
+    pub(super) fn prefetch_behind(&self, hash: u64) {
+        // Acquire: as in `walk`.
+        if let Some(over) = meta::link(self.head(hash).meta.load(Ordering::Acquire)) {
+            prefetch(self.over(over));
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn hashes_of(&self, index: u32) -> Hashes {
+        self.hashes(index, self.hash(&self.key(index, 0)))
+    }
+
+    /// `first`: the hash of key 0.
+    #[inline(always)]
+    fn hashes(&self, index: u32, first: u64) -> Hashes {
+        let second = self.key(index, 1);
+        let of = [first, self.hash(&second)];
+        let equal = of[0] == of[1] && self.key(index, 0) == second;
+        Hashes { of, n: if equal { 1 } else { 2 } }
     }
 
     /// Attempts an insert until it is decided. The index stays the same through all attempts, and the thread stays
@@ -172,23 +197,23 @@ impl<E: Entry> Core<E> {
         &self,
         local: &mut Local<E>,
         index: u32,
-        keys: &Keys<E::Key>,
+        hashes: &Hashes,
         first: u64,
         now: u32,
         expired: &mut impl FnMut(u32, u64),
     ) -> Insert {
         for attempt in first..ATTEMPTS {
-            if let Err(done) = self.prepare(local, index, keys, attempt, now, expired) {
+            if let Err(done) = self.prepare(local, index, hashes, attempt, now, expired) {
                 return done;
             }
             self.make_ready(index, attempt);
             if !mutated("no-fence") {
                 fence(Ordering::SeqCst);
             }
-            if self.resolved(index, attempt) {
+            if self.resolved(index, attempt, hashes) {
                 return Insert::Inserted;
             }
-            self.clear_both(local, index, keys);
+            self.clear_both(local, index, hashes);
             self.count.restarts.add(1);
             if mutated("loser-no-restart") {
                 break;
@@ -204,12 +229,15 @@ impl<E: Entry> Core<E> {
         &self,
         local: &mut Local<E>,
         index: u32,
-        keys: &Keys<E::Key>,
+        hashes: &Hashes,
         attempt: u64,
         now: u32,
         expired: &mut impl FnMut(u32, u64),
     ) -> Result<(), Insert> {
-        if let Some(done) = self.find_clash(local, keys, now, expired) {
+        // Where no key's tag is in sight nobody needs to be looked for before: the scan behind the fence would find him.
+        let glances = hashes.of.map(|hash| self.glance(self.head(hash), self.tag(hash)));
+        let search = attempt > 0 || glances[0].0 | glances[1].0 != 0;
+        if search && let Some(done) = self.find_clash(local, index, hashes, now, expired) {
             self.give_back(local, index, attempt > 0);
             return Err(done);
         }
@@ -218,15 +246,24 @@ impl<E: Entry> Core<E> {
         let count = if mutated("attempt-not-counted") { 0 } else { attempt };
         // Relaxed: the owner alone writes a word that is UNCONF or KILLED (W1), and the slots publish it.
         word.store(with_attempt(own, INS, count), Ordering::Relaxed);
-        for d in 0..keys.n {
-            if let Err(failure) = self.place(local, keys.hash[d], index, d as u32) {
+        for d in 0..hashes.n {
+            let (hash, dir) = (hashes.of[d], d as u32);
+            let slot = bucket::slot(index, dir, self.tag(hash));
+            let there = self.head(hash).slots.get(glances[d].1);
+            let placed = if there.is_some_and(|there| self.place_at(there, slot)) {
+                Ok(())
+            } else {
+                self.place(local, hash, slot)
+            };
+            if let Err(failure) = placed {
                 if d > 0 {
-                    self.clear(local, keys.hash[0], index, 0);
+                    self.clear(local, hashes.of[0], index, 0);
                 }
                 // Relaxed: nobody acts upon an INS or a KILLED.
                 word.store(with_attempt(own, KILLED, count), Ordering::Relaxed);
+                let clash = if search { None } else { self.find_clash(local, index, hashes, now, expired) };
                 self.give_back(local, index, d > 0 || attempt > 0);
-                return Err(Insert::Failed(failure));
+                return Err(clash.unwrap_or(Insert::Failed(failure)));
             }
             if mutated("ready-early") {
                 self.make_ready(index, attempt);
@@ -252,12 +289,14 @@ impl<E: Entry> Core<E> {
     fn find_clash(
         &self,
         local: &mut Local<E>,
-        keys: &Keys<E::Key>,
+        index: u32,
+        hashes: &Hashes,
         now: u32,
         expired: &mut impl FnMut(u32, u64),
     ) -> Option<Insert> {
         for _ in 0..ROUNDS {
-            let hit = (0..keys.n).find_map(|d| self.lookup(local, keys.hash[d], &keys.key[d]));
+            let hit =
+                (0..hashes.n).find_map(|d| self.lookup(local, hashes.of[d], &self.key(index, d as u32)));
             let hit = hit?;
             if !E::expired(hit.word, now) {
                 return Some(Insert::Adopted(hit));
@@ -274,9 +313,9 @@ impl<E: Entry> Core<E> {
         Some(Insert::Failed(Failure::Attempts))
     }
 
-    /// Writes `index` into the first EMPTY slot of the chain, which grows by a bucket if there is none.
-    fn place(&self, local: &mut Local<E>, hash: u64, index: u32, dir: u32) -> Result<(), Failure> {
-        let word = bucket::slot(index, dir, self.tag(hash));
+    /// Writes this slot word into the first EMPTY slot of the chain, which grows by a bucket if there is none.
+    #[inline(never)]
+    fn place(&self, local: &mut Local<E>, hash: u64, word: u64) -> Result<(), Failure> {
         // An overflow bucket of ours, opened with `word` in it, not yet linked.
         let mut spare = None;
         let mut result = Err(Failure::Overflow);
@@ -327,13 +366,16 @@ impl<E: Entry> Core<E> {
 
     #[inline]
     pub(super) fn place_in(&self, bucket: &bucket::Bucket, word: u64) -> bool {
-        bucket.slots.iter().any(|slot| {
-            // Relaxed: a stale value costs us a free slot, the exchange is what counts. Release: pairs with the Acquire
-            // of `tagged`, for the entry's keys and its word (at least INS).
-            let release = order("slot-relaxed", Ordering::Release);
-            slot.load(Ordering::Relaxed) == EMPTY
-                && slot.compare_exchange(EMPTY, word, release, Ordering::Relaxed).is_ok()
-        })
+        bucket.slots.iter().any(|slot| self.place_at(slot, word))
+    }
+
+    #[inline(always)]
+    fn place_at(&self, slot: &AtomicU64, word: u64) -> bool {
+        // Relaxed: a stale value costs us a free slot, the exchange is what counts. Release: pairs with the Acquire
+        // of `tagged`, for the entry's keys and its word (at least INS).
+        let release = order("slot-relaxed", Ordering::Release);
+        slot.load(Ordering::Relaxed) == EMPTY
+            && slot.compare_exchange(EMPTY, word, release, Ordering::Relaxed).is_ok()
     }
 
     /// An overflow bucket from the pool, open, with `word` in its first slot.
@@ -356,17 +398,18 @@ impl<E: Entry> Core<E> {
     }
 
     /// Resolves our own attempt, READY before the last fence. True: committed; false: lost, KILLED.
-    pub(super) fn resolved(&self, index: u32, attempt: u64) -> bool {
-        self.resolve(index, attempt);
+    pub(super) fn resolved(&self, index: u32, attempt: u64, hashes: &Hashes) -> bool {
+        self.resolve(index, attempt, hashes);
         // DEAD is success, too: it was LIVE, and somebody has deleted it. Acquire: before we clear and reuse.
         life(self.entry(index).word().load(Ordering::Acquire)) != KILLED
     }
 
     /// Decides about attempt `n` of entry `t`, and, if it must yield, about whom it yields to. A loop, not a recursion:
     /// it could go as deep as there are contenders. Each step goes to a lower index, so it ends.
-    fn resolve(&self, mut t: u32, mut n: u64) {
+    fn resolve(&self, mut t: u32, mut n: u64, hashes: &Hashes) {
+        let mut hashes = *hashes;
         for _ in 0..ROUNDS {
-            match self.scan(t) {
+            match self.scan(t, &hashes) {
                 Scan::Free => {
                     // AcqRel: release all we know of the entry to its readers; acquire before its owner reuses it.
                     self.decide(t, n, LIVE);
@@ -382,6 +425,7 @@ impl<E: Entry> Core<E> {
                         return;
                     }
                     (t, n) = (x, its);
+                    hashes = self.hashes_of(x);
                     // The helper's own: after it has read READY, before it scans for that entry.
                     if !mutated("helper-no-fence") {
                         fence(Ordering::SeqCst);
@@ -412,16 +456,25 @@ impl<E: Entry> Core<E> {
     }
 
     /// Looks along both chains of `t` for others with one of its keys, and kills those that come after it.
-    pub(super) fn scan(&self, t: u32) -> Scan {
-        for d in 0..2 {
-            // Stable: `t` was READY when we learned of it, and we are entered.
-            let key = self.key(t, d);
-            let clash = self.tagged(self.hash(&key), |slot| {
-                let x = bucket::index(slot);
-                if x == t || !self.key_eq(x, bucket::dir(slot), &key) {
-                    return ControlFlow::Continue(());
+    pub(super) fn scan(&self, t: u32, hashes: &Hashes) -> Scan {
+        for d in 0..hashes.n {
+            let hash = hashes.of[d];
+            let tag = self.tag(hash);
+            let clash = self.walk(hash, |bucket, _| {
+                // Acquire: as in `tagged`.
+                let words: [u64; SLOTS] = std::array::from_fn(|i| bucket.slots[i].load(Ordering::Acquire));
+                // Without a branch to guess: our own slot may be anywhere, and others' hardly ever.
+                let others = words.iter().enumerate().fold(0, |others, (i, word)| {
+                    others | u64::from(bucket::matches(*word, tag) & (bucket::index(*word) != t)) << i
+                });
+                for i in bits(others) {
+                    let (x, dir) = (bucket::index(words[i]), bucket::dir(words[i]));
+                    // Our key is stable: `t` was READY when we learned of it, and we are entered.
+                    if self.key_eq(x, dir, &self.key(t, d as u32)) {
+                        self.against(t, x)?;
+                    }
                 }
-                self.against(t, x)
+                ControlFlow::Continue(())
             });
             if let Some(clash) = clash {
                 return clash;
@@ -455,9 +508,9 @@ impl<E: Entry> Core<E> {
         ControlFlow::Break(Scan::Lost)
     }
 
-    pub(super) fn clear_both(&self, local: &mut Local<E>, index: u32, keys: &Keys<E::Key>) {
-        for d in 0..keys.n {
-            self.clear(local, keys.hash[d], index, d as u32);
+    pub(super) fn clear_both(&self, local: &mut Local<E>, index: u32, hashes: &Hashes) {
+        for d in 0..hashes.n {
+            self.clear(local, hashes.of[d], index, d as u32);
         }
     }
 }

@@ -189,12 +189,39 @@ impl<E: Entry> Table<E> {
 impl<E: Entry> Core<E> {
     /// Index `index` awaits the epoch. It must be unreachable: both slots cleared (R1).
     pub(super) fn retire(&self, local: &Local<E>, index: u32) {
+        self.retire_all(local, std::iter::once(index));
+    }
+
+    /// [`Core::retire`] for several, in one piece.
+    pub(super) fn retire_all(&self, local: &Local<E>, indices: impl Iterator<Item = u32>) {
+        let link = |i: u32| self.entries[i as usize].link();
+        let mut list: Option<List> = None;
+        let mut n = 0;
+        for index in indices {
+            #[cfg(conntab_loom)]
+            self.assert_unreachable(index);
+            let last = match list {
+                // Relaxed: published by the push.
+                Some(List { first, last }) => {
+                    link(index).store(first + 1, Ordering::Relaxed);
+                    last
+                }
+                None => index,
+            };
+            list = Some(List { first: index, last });
+            n += 1;
+        }
+        let Some(list) = list else { return };
         if mutated("skip-epoch") {
-            self.free.push(List { first: index, last: index }, |i| self.entries[i as usize].link());
+            self.free.push(list, link);
             return;
         }
-        #[cfg(conntab_loom)]
-        if self.epoch_matters.load(Ordering::Relaxed) {
+        self.pile_up(local, &self.retired[local.chain].indices, list, n, link);
+    }
+
+    #[cfg(conntab_loom)]
+    fn assert_unreachable(&self, index: u32) {
+        if self.epoch_matters.load(Ordering::Relaxed) && !mutated("skip-epoch") {
             for dir in 0..2 {
                 let hash = self.hash(&self.key(index, dir));
                 let slot = self.tagged(hash, |slot| match super::bucket::index(slot) == index {
@@ -204,8 +231,6 @@ impl<E: Entry> Core<E> {
                 assert!(slot.is_none(), "retired while it can be reached (R1)");
             }
         }
-        let pile = &self.retired[local.chain].indices;
-        self.pile_up(local, pile, index, |i| self.entries[i as usize].link());
     }
 
     /// Overflow bucket `over` awaits the epoch. It must be unlinked (R1), or never have been linked.
@@ -216,18 +241,25 @@ impl<E: Entry> Core<E> {
             return;
         }
         let pile = &self.retired[local.chain].buckets;
-        self.pile_up(local, pile, over, |o| &self.over_link[o as usize]);
+        self.pile_up(local, pile, List { first: over, last: over }, 1, |o| &self.over_link[o as usize]);
     }
 
-    fn pile_up<'a>(&self, local: &Local<E>, pile: &Pile, index: u32, link: impl Fn(u32) -> &'a AtomicU32) {
+    fn pile_up<'a>(
+        &self,
+        local: &Local<E>,
+        pile: &Pile,
+        list: List,
+        n: u64,
+        link: impl Fn(u32) -> &'a AtomicU32,
+    ) {
         // A worker's chain has one writer at a time; the control threads share theirs.
         let alone = (local.chain as u32) < self.geometry.workers;
         if alone {
-            pile.pushed.add_alone(1)
+            pile.pushed.add_alone(n)
         } else {
-            pile.pushed.add(1)
+            pile.pushed.add(n)
         }
-        pile.chain.push(index, link);
+        pile.chain.push(list, link);
     }
 
     /// Entries retired and not yet free again; exact when nobody is retiring.

@@ -16,10 +16,12 @@
 use std::ops::ControlFlow;
 
 use super::bucket::{self, Bucket, CLOSED, EMPTY, meta};
-use super::insert::ROUNDS;
+use super::find::bits;
+use super::insert::{Hashes, ROUNDS};
 use super::word::{DEAD, LIVE, life, with_life};
-use super::{Core, Entry, Local};
-use crate::sync::{Ordering, fence, mutated};
+use super::{Core, Entry, Local, MAX_BURST};
+use crate::memory::{prefetch_nth, prefetch_to_write};
+use crate::sync::{AtomicU64, Ordering, fence, mutated};
 
 /// Tries of a delete whose entry is busy: each failure means that somebody else changed its own bits.
 const DELETE_TRIES: usize = 1024;
@@ -36,8 +38,44 @@ impl<E: Entry> Core<E> {
         killed
     }
 
+    /// [`Core::kill`] for a burst of at most [`MAX_BURST`] indices and the words expected there, with overlapping memory
+    /// latencies. Bit i of the result: number i was killed.
+    pub(crate) fn kill_burst(&self, local: &mut Local<E>, burst: &[(u32, u64)]) -> u64 {
+        debug_assert!(local.of(self) && local.is_entered() && burst.len() <= MAX_BURST);
+        let mut killed = 0;
+        for (i, (index, expected)) in burst.iter().enumerate().take(MAX_BURST) {
+            killed |= u64::from(life(*expected) == LIVE && self.condemn(*index, *expected)) << i;
+        }
+        self.bury_burst(local, bits(killed).map(|i| burst[i].0));
+        killed
+    }
+
+    /// [`Core::delete`] for a burst of at most [`MAX_BURST`] indices and their generations. Bit i of the result: number i was
+    /// killed.
+    pub(crate) fn delete_burst(&self, local: &mut Local<E>, burst: &[(u32, u32)]) -> u64 {
+        debug_assert!(local.of(self) && local.is_entered() && burst.len() <= MAX_BURST);
+        for (index, _) in burst {
+            prefetch_nth(&self.entries, *index as usize);
+        }
+        let mut killed = 0;
+        for (i, (index, generation)) in burst.iter().enumerate().take(MAX_BURST) {
+            killed |= u64::from(self.condemn_any(local, *index, *generation)) << i;
+        }
+        self.bury_burst(local, bits(killed).map(|i| burst[i].0));
+        killed
+    }
+
     /// Kills the entry of a handle, whatever its own bits say. False: it is not LIVE any more.
     pub(crate) fn delete(&self, local: &mut Local<E>, index: u32, generation: u32) -> bool {
+        let killed = self.condemn_any(local, index, generation);
+        if killed {
+            self.bury(local, index);
+        }
+        killed
+    }
+
+    /// LIVE -> DEAD, whatever the own bits. The winner must `bury`.
+    fn condemn_any(&self, local: &Local<E>, index: u32, generation: u32) -> bool {
         if self.get(local, index, generation).is_none() {
             return false;
         }
@@ -50,7 +88,6 @@ impl<E: Entry> Core<E> {
                 return false;
             }
             if self.condemn(index, now) {
-                self.bury(local, index);
                 return true;
             }
         }
@@ -72,22 +109,68 @@ impl<E: Entry> Core<E> {
 
     /// Removes a DEAD entry of ours (the winner's).
     pub(super) fn bury(&self, local: &mut Local<E>, index: u32) {
-        if mutated("retire-early") {
-            self.retire(local, index);
+        self.bury_burst(local, std::iter::once(index));
+    }
+
+    /// Removes DEAD entries of ours, at most [`MAX_BURST`]: the lines of all buckets are fetched before the first is needed.
+    #[inline]
+    fn bury_burst(&self, local: &mut Local<E>, dead: impl Iterator<Item = u32>) {
+        let mut all = [(0, Hashes::default()); MAX_BURST];
+        let mut n = 0;
+        for (slot, index) in all.iter_mut().zip(dead) {
+            let hashes = self.hashes_of(index);
+            prefetch_to_write(self.head(hashes.of[0]));
+            prefetch_to_write(self.head(hashes.of[1]));
+            *slot = (index, hashes);
+            n += 1;
         }
-        let keys = [self.key(index, 0), self.key(index, 1)];
-        self.clear(local, self.hash(&keys[0]), index, 0);
-        if keys[0] != keys[1] && !mutated("clear-one") {
-            self.clear(local, self.hash(&keys[1]), index, 1);
+        let all = &all[..n];
+        // (Alone there is nothing to overlap with.)
+        for (index, hashes) in all.iter().filter(|_| n > 1) {
+            for d in 0..hashes.n {
+                if self
+                    .find_slot(hashes.of[d], bucket::slot(*index, d as u32, self.tag(hashes.of[d])))
+                    .is_none()
+                {
+                    self.prefetch_behind(hashes.of[d]);
+                }
+            }
+        }
+        for (index, hashes) in all {
+            if mutated("retire-early") {
+                self.retire(local, *index);
+            }
+            let n = if mutated("clear-one") { 1 } else { hashes.n };
+            for d in 0..n {
+                self.clear(local, hashes.of[d], *index, d as u32);
+            }
         }
         if !mutated("retire-early") {
-            self.retire(local, index);
+            self.retire_all(local, all.iter().map(|(index, _)| *index));
         }
+    }
+
+    /// Where this slot word is in the head bucket of its hash.
+    #[inline(always)]
+    fn find_slot(&self, hash: u64, word: u64) -> Option<&AtomicU64> {
+        let slots = &self.head(hash).slots;
+        // Without a branch to guess: it may be anywhere.
+        let at = slots.iter().enumerate().fold(slots.len(), |at, (i, slot)| {
+            // Relaxed: as in `clear`.
+            if bucket::thawed(slot.load(Ordering::Relaxed)) == word { i } else { at }
+        });
+        slots.get(at)
     }
 
     /// Empties the slot of `index` in direction `dir`: only its cleaner does so, and it is there exactly once (I2).
     pub(super) fn clear(&self, local: &mut Local<E>, hash: u64, index: u32, dir: u32) {
         let word = bucket::slot(index, dir, self.tag(hash));
+        // Release: as below. A head bucket is never closed.
+        if let Some(slot) = self.find_slot(hash, word)
+            && slot.compare_exchange(word, EMPTY, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
+            return;
+        }
         let cleared = self.walk(hash, |bucket, over| {
             for slot in &bucket.slots {
                 // Relaxed: we placed it, or have read with Acquire the word that its placer released.

@@ -117,17 +117,17 @@ pub(crate) struct Chain(AtomicU64);
 unsafe impl Zeroed for Chain {}
 
 impl Chain {
-    /// Adds an index. With one pusher this fails at most once: only a taker interferes, and then the chain stays empty
+    /// Adds a list. With one pusher this fails at most once: only a taker interferes, and then the chain stays empty
     /// until we push. With several (control threads) it is lock-free.
     ///
     /// No version is needed: the head can come back only through the epoch, and the pusher is pinned.
-    pub(crate) fn push<'a>(&self, index: u32, link: impl Fn(u32) -> &'a AtomicU32) {
+    pub(crate) fn push<'a>(&self, list: List, link: impl Fn(u32) -> &'a AtomicU32) {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
-            link(index).store((seen & INDEX) as u32, Ordering::Relaxed);
-            let last = if seen == 0 { (u64::from(index) + 1) << 32 } else { seen & !INDEX };
-            // Release: pairs with the Acquire of `take`, for this index; for those below through the release sequence.
-            let new = last | (u64::from(index) + 1);
+            link(list.last).store((seen & INDEX) as u32, Ordering::Relaxed);
+            let last = if seen == 0 { (u64::from(list.last) + 1) << 32 } else { seen & !INDEX };
+            // Release: pairs with the Acquire of `take`, for this list; for what is below through the release sequence.
+            let new = last | (u64::from(list.first) + 1);
             match self.0.compare_exchange(
                 seen,
                 new,

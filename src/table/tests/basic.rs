@@ -161,7 +161,7 @@ fn bursts_agree_with_singles() {
             .collect();
         indices.push(prepare(&table, &mut local, [2 * base + 1, 2 * base], 0).expect("an entry"));
         let mut results = [Insert::Inserted; MAX_BURST];
-        table.insert_burst(&mut local, &indices, 0, &mut results, &mut |_, _| panic!());
+        insert_burst(&table, &mut local, &indices, 0, &mut results, &mut |_, _| panic!());
         let adopted = results.iter().filter(|result| matches!(result, Insert::Adopted(_))).count();
         assert_eq!(adopted, 1);
         assert!(results[1..63].iter().all(|result| *result == Insert::Inserted));

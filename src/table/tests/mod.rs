@@ -115,6 +115,22 @@ pub(super) fn insert(table: &Table<Item>, local: &mut Local<Item>, keys: [u64; 2
     (index, table.insert(local, index, 0, &mut |_, _| {}))
 }
 
+/// [`super::Core::insert_burst`] of entries whose hashes nobody knows yet.
+pub(super) fn insert_burst(
+    table: &Table<Item>,
+    local: &mut Local<Item>,
+    indices: &[u32],
+    now: u32,
+    results: &mut [Insert],
+    expired: &mut impl FnMut(u32, u64),
+) {
+    let mut burst = [(0, 0); super::MAX_BURST];
+    for (place, index) in burst.iter_mut().zip(indices) {
+        *place = (*index, table.hash(&table.entry(*index).key(table.context(), *index, 0)));
+    }
+    table.insert_burst(local, &burst[..indices.len()], now, results, expired);
+}
+
 pub(super) fn find(table: &Table<Item>, local: &Local<Item>, key: u64) -> Option<Hit> {
     table.lookup(local, table.hash(&key), &key)
 }

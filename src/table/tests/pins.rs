@@ -54,7 +54,7 @@ fn packet_path_never_allocates() {
             *slot = prepare(&table, &mut local, [key, key + 1], 0).expect("an entry");
         }
         let mut results = [Insert::Inserted; 40];
-        table.insert_burst(&mut local, &indices, 0, &mut results, &mut |_, _| {});
+        insert_burst(&table, &mut local, &indices, 0, &mut results, &mut |_, _| {});
         for (index, result) in indices.iter().zip(&results) {
             if *result == Insert::Inserted {
                 let word = table.entry(*index).word().load(Ordering::Acquire);

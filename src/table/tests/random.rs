@@ -124,7 +124,7 @@ impl World {
         }
         let mut results = vec![Insert::Failed(Failure::Attempts); indices.len()];
         let mut killed = Vec::new();
-        self.table.insert_burst(&mut self.local, &indices, self.now, &mut results, &mut |index, _| {
+        insert_burst(&self.table, &mut self.local, &indices, self.now, &mut results, &mut |index, _| {
             killed.push(index);
         });
         for index in killed {

@@ -64,7 +64,9 @@ fn churn(table: &Table<Item>, worker: u32, shape: &Shape, start: &Barrier) {
             n += 1;
         }
         let mut results = [Insert::Inserted; 32];
-        table.insert_burst(&mut local, &burst[..n], 0, &mut results[..n], &mut |_, _| panic!("none expires"));
+        insert_burst(table, &mut local, &burst[..n], 0, &mut results[..n], &mut |_, _| {
+            panic!("none expires")
+        });
         for i in 0..n {
             match results[i] {
                 Insert::Inserted => {

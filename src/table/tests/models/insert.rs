@@ -27,12 +27,12 @@ fn insert_cycle() {
         let mut jobs = Vec::new();
         for (local, pair) in workers.iter_mut().zip([[0, 1], [1, 2], [2, 0]]) {
             let index = prepared(&table, local, pair);
-            let keys = table.keys(index);
+            let keys = table.hashes_of(index);
             assert!(table.prepare(local, index, &keys, 0, 0, &mut |_, _| {}).is_ok());
             table.make_ready(index, 0);
             jobs.push(move |table: &Shared, local: &mut Local<Item>| {
                 fence(Ordering::SeqCst);
-                if table.resolved(index, 0) {
+                if table.resolved(index, 0, &keys) {
                     return true;
                 }
                 table.clear_both(local, index, &keys);
@@ -80,7 +80,7 @@ fn insert_burst_mirrored() {
         let burst = |indices: [u32; 2]| {
             move |table: &Shared, local: &mut Local<Item>| {
                 let mut results = [Insert::Inserted; 2];
-                table.insert_burst(local, &indices, 0, &mut results, &mut |_, _| {});
+                insert_burst(table, local, &indices, 0, &mut results, &mut |_, _| {});
                 assert!(results.iter().all(|result| !matches!(result, Insert::Failed(_))));
                 results.map(|result| result == Insert::Inserted)
             }
@@ -108,7 +108,7 @@ fn insert_burst_inner_clash() {
         let [zero, mut one] = workers;
         let thread = spawn(&table, zero, move |table, local| {
             let mut results = [Insert::Inserted; 2];
-            table.insert_burst(local, &pair, 0, &mut results, &mut |_, _| {});
+            insert_burst(table, local, &pair, 0, &mut results, &mut |_, _| {});
             assert!(results.iter().all(|result| !matches!(result, Insert::Failed(_))));
         });
         one.enter();
@@ -127,20 +127,20 @@ fn late_helper() {
         let mut workers = [local(&table, 0), local(&table, 1)];
         let rival = prepared(&table, &mut workers[0], [1, 1]);
         let t = prepared(&table, &mut workers[0], [0, 1]);
-        let keys = table.keys(t);
+        let keys = table.hashes_of(t);
         assert!(table.prepare(&mut workers[0], t, &keys, 0, 0, &mut |_, _| {}).is_ok());
         table.make_ready(t, 0);
         fence(Ordering::SeqCst);
         workers.iter_mut().for_each(Local::leave);
         let help = move |table: &Shared, _: &mut Local<Item>| {
-            if let Scan::Free = table.scan(t) {
+            if let Scan::Free = table.scan(t, &table.hashes_of(t)) {
                 table.decide(t, 0, LIVE);
             }
         };
         let own = move |table: &Shared, local: &mut Local<Item>| {
             // As a rival would that has gone again.
             table.decide(t, 0, KILLED);
-            if table.resolved(t, 0) {
+            if table.resolved(t, 0, &keys) {
                 table.release(local, rival);
                 return;
             }
@@ -149,7 +149,7 @@ fn late_helper() {
             assert_eq!(insert_index(table, local, rival), Insert::Inserted);
             table.make_ready(t, 1);
             fence(Ordering::SeqCst);
-            if !table.resolved(t, 1) {
+            if !table.resolved(t, 1, &keys) {
                 table.clear_both(local, t, &keys);
                 table.give_back(local, t, true);
             }
@@ -167,20 +167,20 @@ fn late_helper_of_a_former_life() {
         let mut workers = [local(&table, 0), local(&table, 1)];
         let t = prepared(&table, &mut workers[0], [0, 0]);
         let rival = prepared(&table, &mut workers[0], [1, 1]);
-        let keys = table.keys(t);
+        let keys = table.hashes_of(t);
         assert!(table.prepare(&mut workers[0], t, &keys, 0, 0, &mut |_, _| {}).is_ok());
         table.make_ready(t, 0);
         fence(Ordering::SeqCst);
         workers.iter_mut().for_each(Local::leave);
         let help = move |table: &Shared, _: &mut Local<Item>| {
-            if let Scan::Free = table.scan(t) {
+            if let Scan::Free = table.scan(t, &table.hashes_of(t)) {
                 table.decide(t, 0, LIVE);
             }
         };
         let own = move |table: &Shared, local: &mut Local<Item>| {
             table.decide(t, 0, KILLED);
             let mut again = None;
-            if !table.resolved(t, 0) {
+            if !table.resolved(t, 0, &keys) {
                 table.clear_both(local, t, &keys);
                 table.give_back(local, t, true);
                 // None unless the defect is there: the epoch cannot have passed.
@@ -190,12 +190,12 @@ fn late_helper_of_a_former_life() {
                 assert_eq!(insert_index(table, local, rival), Insert::Inserted);
                 return;
             };
-            let keys = table.keys(again);
+            let keys = table.hashes_of(again);
             assert!(table.prepare(local, again, &keys, 0, 0, &mut |_, _| {}).is_ok());
             assert_eq!(insert_index(table, local, rival), Insert::Inserted);
             table.make_ready(again, 0);
             fence(Ordering::SeqCst);
-            if !table.resolved(again, 0) {
+            if !table.resolved(again, 0, &keys) {
                 table.clear_both(local, again, &keys);
                 table.give_back(local, again, true);
             }
@@ -219,7 +219,7 @@ fn helper_fences() {
         workers.iter_mut().for_each(Local::leave);
         let [zero, one, mut two] = workers;
         let owner = spawn(&table, zero, move |table, local| {
-            let keys = table.keys(t);
+            let keys = table.hashes_of(t);
             let placed = table.prepare(local, t, &keys, 0, 0, &mut |_, _| {});
             if placed.is_ok() {
                 table.make_ready(t, 0);
@@ -233,9 +233,9 @@ fn helper_fences() {
         let (one, _) = rival.join().unwrap();
         if placed {
             zero.enter();
-            let keys = table.keys(t);
+            let keys = table.hashes_of(t);
             fence(Ordering::SeqCst);
-            if !table.resolved(t, 0) {
+            if !table.resolved(t, 0, &keys) {
                 table.clear_both(&mut zero, t, &keys);
                 table.give_back(&mut zero, t, true);
             }
@@ -254,7 +254,7 @@ fn helper_publishes() {
         let helper = prepared(&table, &mut workers[1], [1, 2]);
         assert!(t < helper);
         workers.iter_mut().for_each(Local::leave);
-        let keys = table.keys(t);
+        let keys = table.hashes_of(t);
         let ready = move |table: &Shared, local: &mut Local<Item>| {
             let placed = table.prepare(local, t, &keys, 0, 0, &mut |_, _| {}).is_ok();
             if placed {
@@ -272,7 +272,7 @@ fn helper_publishes() {
         if placed {
             workers[0].enter();
             fence(Ordering::SeqCst);
-            if !table.resolved(t, 0) {
+            if !table.resolved(t, 0, &keys) {
                 table.clear_both(&mut workers[0], t, &keys);
                 table.give_back(&mut workers[0], t, true);
             }
@@ -290,7 +290,7 @@ fn ready_is_not_live() {
         let second = prepared(&table, &mut workers[0], [1, 0]);
         let t = prepared(&table, &mut workers[0], [0, 1]);
         let (t, second) = (t.min(second), t.max(second));
-        let keys = table.keys(t);
+        let keys = table.hashes_of(t);
         assert!(table.prepare(&mut workers[0], t, &keys, 0, 0, &mut |_, _| {}).is_ok());
         table.make_ready(t, 0);
         assert_eq!(life(table.entry(t).word.load(Ordering::Relaxed)), READY);

@@ -166,8 +166,8 @@ fn lists() {
         let thread = {
             let (links, chain) = (links.clone(), chain.clone());
             thread::spawn(move || {
-                chain.push(0, |i| &links[i as usize]);
-                chain.push(1, |i| &links[i as usize]);
+                chain.push(List { first: 0, last: 0 }, |i| &links[i as usize]);
+                chain.push(List { first: 1, last: 1 }, |i| &links[i as usize]);
             })
         };
         let mut all = Vec::new();
