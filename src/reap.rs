@@ -26,6 +26,9 @@ use crate::worker::Worker;
 /// Hints are swept in pieces of this many, so that several workers can share a sweep.
 const PIECE: u32 = 1024;
 
+/// Tries to take a piece: each failure means that another worker has taken one.
+const TRIES: usize = 64;
+
 /// Hints are looked at in lines of this many: a cache line, as the array begins with a page.
 const LINE: usize = 16;
 
@@ -44,8 +47,8 @@ const HORIZON: u32 = 290_000;
 /// The hints and where the sweep stands.
 pub(crate) struct Sweep {
     hints: Array<AtomicU32>,
-    /// Entries handed out to sweepers since the beginning, over all sweeps.
-    cursor: AtomicU64,
+    /// The piece that is swept next.
+    cursor: AtomicU32,
     /// When the present sweep began, in ms; 0: never swept.
     began: AtomicU64,
 }
@@ -78,8 +81,33 @@ fn within_horizon(expiry: u32, tick: u32) -> u32 {
 }
 
 impl Sweep {
-    pub fn new(entries: usize, options: Options<'_>) -> Result<Self, NoMemory> {
-        Ok(Self { hints: Array::new(entries, options)?, cursor: AtomicU64::new(0), began: AtomicU64::new(0) })
+    pub fn new(entries: usize, most: usize, options: Options<'_>) -> Result<Self, NoMemory> {
+        let hints = Array::reserve(entries, most, options)?;
+        Ok(Self { hints, cursor: AtomicU32::new(0), began: AtomicU64::new(0) })
+    }
+
+    /// Room for the hints of so many entries.
+    pub fn extend(&self, entries: usize) -> Result<(), NoMemory> {
+        self.hints.commit(entries)
+    }
+
+    /// Bytes that have memory.
+    pub fn committed(&self) -> u64 {
+        self.hints.committed()
+    }
+
+    /// The next piece of so many to sweep, none twice in a sweep. There may be more than the last time: then the sweep
+    /// is longer. `None`: others are taking them all the time.
+    fn next_piece(&self, pieces: u32) -> Option<u32> {
+        let mut seen = self.cursor.load(Ordering::Relaxed);
+        for _ in 0..TRIES {
+            let piece = if seen < pieces { seen } else { 0 };
+            match self.cursor.compare_exchange_weak(seen, piece + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(piece),
+                Err(now) => seen = now,
+            }
+        }
+        None
     }
 
     /// The hint of this entry will be written soon.
@@ -237,7 +265,7 @@ impl Worker {
         // The last piece is short; positions count whole pieces so that no two sweepers meet.
         let pieces = entries.div_ceil(PIECE);
         for _ in 0..budget.div_ceil(PIECE).min(pieces) {
-            let piece = (self.shared.sweep.cursor.fetch_add(1, Ordering::Relaxed) % u64::from(pieces)) as u32;
+            let Some(piece) = shared.sweep.next_piece(pieces) else { break };
             if piece == 0 {
                 self.sweep_begins(now);
             }
@@ -333,7 +361,7 @@ mod tests {
     #[test]
     fn due_is_what_is_not_ahead() {
         const ENTRIES: u32 = 200;
-        let sweep = Sweep::new(ENTRIES as usize, Options::default()).unwrap();
+        let sweep = Sweep::new(ENTRIES as usize, ENTRIES as usize, Options::default()).unwrap();
         for tick in [0, 5, u32::MAX, 1 << 31] {
             for gap in [1, 3, 16, 50] {
                 let distances = [0, -1, i32::MIN, i32::MIN + 1, -HORIZON.cast_signed()];
