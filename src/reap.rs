@@ -20,7 +20,7 @@ use crate::packet::Handle;
 use crate::shared::SKEW;
 use crate::stats::Stat;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
-use crate::table::{is_gone, is_live};
+use crate::table::{MAX_BURST, is_gone, is_live};
 use crate::worker::Worker;
 
 /// Hints are swept in pieces of this many, so that several workers can share a sweep.
@@ -33,7 +33,7 @@ const TRIES: usize = 64;
 const LINE: usize = 16;
 
 /// Entries that are due are visited in bursts of up to this many, so that the latencies of memory overlap.
-const BURST: usize = 64;
+const BURST: usize = MAX_BURST;
 
 /// As far ahead as a tick comparison reaches: the hint of an entry with nothing to reap.
 const FAR: u32 = i32::MAX as u32;
@@ -316,7 +316,7 @@ impl Worker {
 
     /// Visits entries whose hints were due, at most [`BURST`]; how many connections it ended.
     fn visit_due(&mut self, due: &[u32], tick: u32) -> u32 {
-        let shared = &*self.shared;
+        let shared = Arc::clone(&self.shared);
         let mut doomed = [(0, 0); BURST];
         let mut n = 0;
         for &index in due {
@@ -326,10 +326,11 @@ impl Worker {
                 n += 1;
             }
         }
+        // As `expire`: of each that was refreshed meanwhile the word has changed.
         let killed = shared.table.kill_burst(&mut self.local, &doomed[..n]);
         for (i, (index, _)) in doomed[..n].iter().enumerate() {
-            if killed >> i & 1 == 1 {
-                self.expired(*index);
+            if killed >> i & 1 != 0 {
+                self.ended(*index);
             }
         }
         killed.count_ones()
@@ -339,12 +340,13 @@ impl Worker {
     pub(crate) fn expire(&mut self, index: u32, word: u64) -> bool {
         let killed = self.shared.table.kill(&mut self.local, index, word);
         if killed {
-            self.expired(index);
+            self.ended(index);
         }
         killed
     }
 
-    fn expired(&mut self, index: u32) {
+    /// A connection has expired and is out of the table.
+    fn ended(&mut self, index: u32) {
         self.tell_destroyed(index);
         self.count(Stat::Expired);
         self.permits.regain(&self.shared.limit);

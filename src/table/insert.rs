@@ -172,9 +172,12 @@ impl<E: Entry> Core<E> {
     #[inline(always)]
     pub(super) fn prefetch_behind(&self, hash: u64) {
         // Acquire: as in `walk`.
+        #[cfg(not(conntab_loom))]
         if let Some(over) = meta::link(self.head(hash).meta.load(Ordering::Acquire)) {
             prefetch(self.over(over));
         }
+        #[cfg(conntab_loom)]
+        let _ = hash;
     }
 
     #[inline(always)]
@@ -239,7 +242,9 @@ impl<E: Entry> Core<E> {
     ) -> Result<(), Insert> {
         self.help(local, hashes.of[0]);
         // Where no key's tag is in sight nobody needs to be looked for before: the scan behind the fence would find him.
-        let glances = hashes.of.map(|hash| self.glance(self.head(hash), self.tag(hash)));
+        let glance =
+            |hash| if attempt == 0 { self.glance(self.head(hash), self.tag(hash)) } else { (0, SLOTS) };
+        let glances = hashes.of.map(glance);
         let search = attempt > 0 || glances[0].0 | glances[1].0 != 0;
         if search && let Some(done) = self.find_clash(local, index, hashes, now, expired) {
             self.give_back(local, index, attempt > 0);

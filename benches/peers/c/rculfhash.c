@@ -27,6 +27,8 @@ struct peers_lfht {
     /* Bucket nodes, where they were found; NULL: not known. */
     struct cds_lfht_node *buckets;
     unsigned long mask;
+    /* Of a table that grows: flows and buckets. */
+    unsigned long count, size;
     /* Entries that call_rcu has released: index + 1 of the first. */
     uint32_t released;
 };
@@ -63,10 +65,10 @@ struct peers_lfht *peers_lfht_new(void *entries, unsigned long buckets, int grow
     struct peers_lfht *of = calloc(1, sizeof *of);
     of->entries = entries;
     of->mask = buckets - 1;
+    of->size = grow ? 64 : 0;
     unsigned long most = grow ? 1UL << 30 : 2 * buckets;
-    int flags = grow ? CDS_LFHT_AUTO_RESIZE | CDS_LFHT_ACCOUNTING : 0;
     /* With a bound above what it allocates at first, the library takes its memory backend of one contiguous mapping. */
-    of->table = cds_lfht_new_flavor(grow ? 64 : buckets, 64, most, flags, &urcu_qsbr_flavor, NULL);
+    of->table = cds_lfht_new_flavor(grow ? 64 : buckets, 64, most, 0, &urcu_qsbr_flavor, NULL);
     if (of->table) return of;
     free(of);
     return NULL;
@@ -187,6 +189,12 @@ static inline size_t insert(struct peers_lfht_hands *hands, unsigned long h, con
     return 1;
 }
 
+/* Doubles a table that has as many flows as buckets: whoever sees it first. Not inside a read section. */
+static void grow(struct peers_lfht *of, unsigned long inserted) {
+    unsigned long count = uatomic_add_return(&of->count, inserted), size = CMM_LOAD_SHARED(of->size);
+    if (count > size && uatomic_cmpxchg(&of->size, size, 2 * size) == size) cds_lfht_resize(of->table, 2 * size);
+}
+
 size_t peers_lfht_insert(struct peers_lfht_hands *hands, const uint64_t (*keys)[5], uint64_t *names, size_t n, uint32_t now) {
     struct peers_lfht *of = hands->of;
     size_t inserted = 0;
@@ -207,6 +215,7 @@ size_t peers_lfht_insert(struct peers_lfht_hands *hands, const uint64_t (*keys)[
         for (size_t j = 0; j < m; j++) inserted += insert(hands, hashes[j], keys[i + j], &names[i + j], now);
         urcu_qsbr_read_unlock();
         urcu_qsbr_quiescent_state();
+        if (of->size) grow(of, m);
     }
     return inserted;
 }

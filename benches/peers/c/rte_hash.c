@@ -108,7 +108,8 @@ struct peers_rte *peers_rte_new(uint32_t flows, int writers, void *entries, void
     rte_hash_set_cmp_func(of->table, differ);
     of->qsbr = rte_zmalloc(NULL, rte_rcu_qsbr_get_memsize(THREADS), RTE_CACHE_LINE_SIZE);
     if (!of->qsbr || rte_rcu_qsbr_init(of->qsbr, THREADS)) goto failed;
-    struct rte_hash_rcu_config config = {.v = of->qsbr, .mode = RTE_HASH_QSBR_MODE_DQ};
+    /* By default the queue has room for every key of the table: 27 bytes a flow that no workload here needs. */
+    struct rte_hash_rcu_config config = {.v = of->qsbr, .mode = RTE_HASH_QSBR_MODE_DQ, .dq_size = 1 << 16};
     if (rte_hash_rcu_qsbr_add(of->table, &config)) goto failed;
     return of;
 failed:

@@ -1,7 +1,9 @@
 //! rculfhash, liburcu's lock-free resizable hash table, in its fastest flavour (QSBR), in C (`c/rculfhash.c`).
 //!
-//! - **Size**: presized to the least power of two of buckets that is not below the number of flows, without resizing; in
-//!   `insert-grow`, 64 buckets and automatic resizing, whose work is done by a thread of the library.
+//! - **Size**: presized to the least power of two of buckets that is not below the number of flows, without resizing. In
+//!   `insert-grow` it begins with 64, and whoever sees as many flows as buckets doubles it (`cds_lfht_resize`). The library's
+//!   automatic resizing is not used: with liburcu 0.13.2 it was seen to stop for good at its first size, its thread idle, while
+//!   chains grew to thousands.
 //! - **Pages**: its memory backend for 64 bits is one contiguous array of bucket nodes, which is moved to huge pages when it
 //!   has been made. Entries are 128 bytes from an array on huge pages and hold the node beside key and expiry.
 //! - **`single`** is the public interface: one lookup per key. A quiescent state is reported every 32.
