@@ -206,11 +206,7 @@ impl World {
             // In vain once the table is as large as it may be.
             Op::Grow => drop(self.table.begin()),
             Op::Advance(n) => {
-                let growing = self.table.is_growing();
                 assert!(self.table.advance(&mut self.local, *n), "no overflow bucket");
-                if growing && !self.table.is_growing() {
-                    self.table.growth.open.raise(self.table.growth.overflow.get());
-                }
             }
         }
     }
