@@ -138,6 +138,11 @@ impl Spares {
 impl<E: Entry> Core<E> {
     #[inline(always)]
     pub(super) fn root(&self) -> u64 {
+        // A table that cannot grow: nothing to explore.
+        #[cfg(conntab_loom)]
+        if self.geometry.doublings == 0 {
+            return self.geometry.buckets.into();
+        }
         #[cfg(conntab_loom)]
         if self.root_matters.load(Ordering::Relaxed) {
             self.growth.root_reads.load(Ordering::Relaxed);
@@ -174,7 +179,7 @@ impl<E: Entry> Core<E> {
     /// were, and lead to entries that have been used again since. (To one who entered before it moved they do no harm.)
     #[inline(always)]
     pub(super) fn has_moved(&self, head: &Bucket) -> bool {
-        // A table that cannot grow: nothing to explore.
+        // As in `root`.
         #[cfg(conntab_loom)]
         if self.geometry.doublings == 0 {
             return false;
