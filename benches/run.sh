@@ -73,7 +73,7 @@ for name in "${names[@]}"; do
       ;;
     latency)
       if [[ -n "$quick" ]]; then
-        csv latency "${measure[@]}" latency --slices 10 --ms 50
+        csv latency "${measure[@]}" latency --slices 10 --ms 50 --rounds 1
       else
         csv latency "${measure[@]}" latency
       fi

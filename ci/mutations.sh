@@ -54,6 +54,24 @@ link-relaxed: link_publishes_the_bucket
 chain-relaxed: lists
 stack-relaxed: stack_publishes_links
 stack-no-version: stack_against_stack
+root-acquire: ends_whoever_comes_last
+root-relaxed: ends_whoever_comes_last
+done-relaxed: ends_whoever_comes_last
+end-early: ends_whoever_comes_last
+end-blind: a_late_helper_ends_nothing
+moved-acquire: lookup_against_migrate burst_against_migrate
+moved-relaxed: lookup_against_migrate
+moved-early: lookup_against_migrate
+moved-by-all: two_migrate
+moved-retires-early: moved_chain_is_unreachable
+move-no-dead: delete_against_migrate
+clear-frozen: delete_against_migrate
+fill-blind: delete_against_migrate
+fill-link-relaxed: two_migrate
+freeze-relaxed: used_entry_across_growth
+slot-not-frozen: insert_against_migrate
+meta-not-frozen: insert_against_begin
+array-skip-epoch: an_array_is_kept_for_those_inside
 record-enter-odd: record_writers_take_turns
 record-enter-relaxed: record_writers_take_turns
 record-leave-relaxed: record_writers_take_turns record_is_read_whole

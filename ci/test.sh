@@ -32,7 +32,7 @@ step "formatting"
 cargo fmt --all --check
 if command -v shellcheck >/dev/null; then
   step "shell scripts"
-  shellcheck ci/*.sh captures/*.sh benches/*/*.sh
+  shellcheck ci/*.sh captures/*.sh benches/*.sh benches/*/*.sh
 else
   echo "shellcheck is not installed: scripts are not checked"
 fi

@@ -16,6 +16,7 @@ static void misuse(void **state) {
     conntab_table_free(NULL);
     assert_int_equal(conntab_table_set(NULL, "acct", 1), CONNTAB_EINVAL);
     assert_int_equal(conntab_table_get(NULL, "acct", values), CONNTAB_EINVAL);
+    assert_int_equal(conntab_table_set_max(NULL, 1000), CONNTAB_EINVAL);
     assert_int_equal(conntab_table_policy(NULL, 1, "udp_timeout", 1), CONNTAB_EINVAL);
     assert_int_equal(conntab_table_count(NULL), 0);
     assert_int_equal(conntab_table_delete(NULL, 1), CONNTAB_EINVAL);
@@ -331,6 +332,48 @@ static void freed_first(void **state) {
     conntab_dump_free(walk);
 }
 
+static void raised(void **state) {
+    (void)state;
+    conntab_config config = small_config();
+    uint64_t bytes = 0;
+    config.max = 256;
+    config.max_reserve = 255;
+    assert_int_equal(conntab_config_memory(&config, sizeof config, &bytes), CONNTAB_EINVAL);
+    config.max_reserve = 10000;
+    config.reserved2 = 1;
+    assert_int_equal(conntab_config_memory(&config, sizeof config, &bytes), CONNTAB_EINVAL);
+    config.reserved2 = 0;
+    assert_int_equal(conntab_config_memory(&config, sizeof config, &bytes), CONNTAB_OK);
+    host h = host_of(&config);
+    conntab_stats stats;
+    uint64_t conns[9000];
+    assert_int_equal(conntab_table_stats(h.table, &stats, sizeof stats), CONNTAB_OK);
+    assert_int_equal(stats.memory, bytes);
+    assert_int_equal(stats.buckets, 256);
+    assert_int_equal(conntab_table_set_max(h.table, 63), CONNTAB_EINVAL);
+    assert_int_equal(conntab_table_set_max(h.table, 10001), CONNTAB_EINVAL);
+    for (unsigned n = 0; n < 200; n++) {
+        conns[n] = open_udp(h.worker, NOW, n);
+    }
+    assert_int_equal(conntab_table_set_max(h.table, 10000), CONNTAB_OK);
+    assert_int_equal(conntab_table_stats(h.table, &stats, sizeof stats), CONNTAB_OK);
+    assert_int_equal(stats.max, 10000);
+    assert_int_equal(stats.buckets, 8192);
+    assert_true(stats.memory > bytes);
+    for (unsigned n = 200; n < COUNT(conns); n++) {
+        conns[n] = open_udp(h.worker, NOW, n);
+    }
+    assert_int_equal(conntab_table_count(h.table), COUNT(conns));
+    for (size_t n = 0; n < COUNT(conns); n++) {
+        assert_int_equal(conntab_table_delete(h.table, conns[n]), CONNTAB_OK);
+    }
+    assert_int_equal(conntab_table_set_max(h.table, 64), CONNTAB_OK);
+    assert_int_equal(conntab_table_stats(h.table, &stats, sizeof stats), CONNTAB_OK);
+    assert_int_equal(stats.max, 64);
+    assert_int_equal(stats.buckets, 8192);
+    host_free(&h);
+}
+
 static void many_tables(void **state) {
     (void)state;
     host hosts[8];
@@ -351,7 +394,7 @@ int main(void) {
         cmocka_unit_test(misuse), cmocka_unit_test(tunables),    cmocka_unit_test(policies),
         cmocka_unit_test(dump),   cmocka_unit_test(copy_sizes),  cmocka_unit_test(count_delete_flush),
         cmocka_unit_test(stat_names), cmocka_unit_test(stats),  cmocka_unit_test(full),        cmocka_unit_test(freed_first),
-        cmocka_unit_test(many_tables),
+        cmocka_unit_test(raised), cmocka_unit_test(many_tables),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }

@@ -154,6 +154,32 @@ static void closing(void **state) {
     host_free(&h);
 }
 
+static void delete_burst(void **state) {
+    (void)state;
+    host h = small_host();
+    uint64_t conns[CONNTAB_MAX_BURST + 1], deleted = 7;
+    for (uint16_t n = 0; n <= CONNTAB_MAX_BURST; n++)
+        conns[n] = open_udp(h.worker, NOW, (uint16_t)(n + 1));
+    uint64_t third = conns[3];
+    conns[3] = conns[2]; /* twice in one burst */
+    conns[5] ^= 1;       /* stale */
+    conns[7] = 0;
+    conns[9] = UINT64_MAX;
+    assert_int_equal(conntab_delete_burst(h.worker, conns, 32, &deleted), 28);
+    assert_int_equal(deleted, 0xffffffff & ~(1 << 3 | 1 << 5 | 1 << 7 | 1 << 9));
+    assert_int_equal(conntab_delete_burst(h.worker, conns, 32, &deleted), 0);
+    assert_int_equal(deleted, 0);
+    assert_int_equal(conntab_delete(h.worker, third), CONNTAB_OK);
+    /* No more than a burst, and nobody need be told. */
+    assert_int_equal(conntab_delete_burst(h.worker, conns, CONNTAB_MAX_BURST + 1, NULL), 32);
+    assert_int_equal(conntab_delete(h.worker, conns[CONNTAB_MAX_BURST]), CONNTAB_OK);
+    assert_int_equal(conntab_table_count(h.table), 3); /* numbers 5, 7 and 9 */
+    assert_int_equal(conntab_delete_burst(h.worker, NULL, 0, NULL), 0);
+    assert_int_equal(conntab_delete_burst(h.worker, NULL, 1, NULL), CONNTAB_EINVAL);
+    assert_int_equal(conntab_delete_burst(NULL, conns, 1, &deleted), CONNTAB_EINVAL);
+    host_free(&h);
+}
+
 /* What every call that takes a handle does with one that names nothing. */
 static void refused(host *h, uint64_t conn) {
     conntab_view view;
@@ -211,7 +237,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misuse), cmocka_unit_test(as_many_as_allowed), cmocka_unit_test(freed_with_unconfirmed),
         cmocka_unit_test(reap),   cmocka_unit_test(times),              cmocka_unit_test(idle_lets_go),
-        cmocka_unit_test(marks),  cmocka_unit_test(closing),            cmocka_unit_test(handles),
+        cmocka_unit_test(marks),  cmocka_unit_test(closing), cmocka_unit_test(delete_burst),            cmocka_unit_test(handles),
     };
     return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
 }

@@ -125,7 +125,7 @@ const char *conntab_version_string(void);
 #define CONNTAB_EROOM (-8)
 
 /**
- * The worker is in use by another thread at this moment.
+ * The worker, or for conntab_table_set_max the table's `max`, is in use by another thread at this moment.
  */
 #define CONNTAB_EBUSY (-9)
 
@@ -427,7 +427,7 @@ typedef struct conntab_config {
   uint32_t max;
   /**
    * Buckets of seven slots (nf_conntrack_buckets): a power of two up to 2^28; 0, the default, takes what `max` asks
-   * for.
+   * for. There will be more when a raised `max` asks for them.
    */
   uint32_t hashsize;
   /**
@@ -488,6 +488,16 @@ typedef struct conntab_config {
    * Bytes at `memory`: at least what conntab_config_memory says.
    */
   uint64_t memory_size;
+  /**
+   * The most that conntab_table_set_max may raise `max` to: up to 2^28; 0, the default: no more than `max`. Addresses are
+   * reserved for so many connections, and memory is taken when `max` is raised. (Of the host's `memory` all of it is taken
+   * at once.)
+   */
+  uint32_t max_reserve;
+  /**
+   * 0.
+   */
+  uint32_t reserved2;
 } conntab_config;
 
 /**
@@ -498,7 +508,7 @@ int conntab_config_init(struct conntab_config *config,
                         size_t size);
 
 /**
- * How many bytes a table of this configuration will reserve, to the byte; written to `bytes`. (Besides there are a few
+ * How many bytes a table of this configuration will take when it is made, to the byte; written to `bytes`. (Besides there are a few
  * kilobytes of bookkeeping, and 12 kB for each worker, from the heap.) Returns CONNTAB_OK, or an error as
  * conntab_table_new would. Any thread; never blocks.
  */
@@ -662,10 +672,19 @@ typedef struct conntab_stats {
    * Other loops that met their bound. Harmless, and expected to stay 0.
    */
   uint64_t bounds;
+  /**
+   * Buckets there are, overflow buckets apart.
+   */
+  uint64_t buckets;
+  /**
+   * Bytes that the table has taken: what conntab_config_memory says, and what conntab_table_set_max has taken since.
+   */
+  uint64_t memory;
 } conntab_stats;
 
 /**
- * Makes a table and reserves its memory: all that it will ever use, besides 12 kB from the heap for each worker.
+ * Makes a table and takes its memory: all that it will use before conntab_table_set_max raises its `max`, besides 12 kB from
+ * the heap for each worker.
  * `size`: sizeof(struct conntab_config). Writes the table to `out`; the caller owns it (conntab_table_free).
  *
  * Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or a field out of range (conntab_config_explain says which); CONNTAB_E2BIG;
@@ -691,6 +710,18 @@ void conntab_table_free(struct conntab_table *table);
 int conntab_table_set(const struct conntab_table *table,
                       const char *name,
                       uint32_t value);
+
+/**
+ * Changes the most connections there may be, `max`, while packets flow: 64 to conntab_config.max_reserve. A higher one takes
+ * memory and doubles the buckets where it asks for that, in the calling thread and with some help of the workers, about a
+ * second for each million connections; no packet waits for it. A lower one ends no connection and gives no memory back: new
+ * connections then take the place of others, but for up to 64 that each worker may open at once.
+ *
+ * Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or out of range; CONNTAB_ENOMEM; CONNTAB_EBUSY: another call is at work. After an
+ * error `max` is what it was, and the call may be repeated. Any thread; makes system calls; not for the packet path.
+ */
+int conntab_table_set_max(const struct conntab_table *table,
+                          uint32_t max);
 
 /**
  * Reads a tunable. Returns and rules as conntab_table_set.
@@ -852,6 +883,16 @@ int conntab_set_mark(struct conntab_worker *worker,
  */
 int conntab_delete(struct conntab_worker *worker,
                    uint64_t conn);
+
+/**
+ * conntab_delete for the `n` connections at `conns`, at most CONNTAB_MAX_BURST: several times as fast, as memory latencies
+ * overlap. Returns how many were ended; bit i of `*deleted` (NULL: not told) says whether number i was, 0 if it names
+ * nobody. CONNTAB_EINVAL for NULL or misaligned pointers; CONNTAB_EBUSY. The worker's thread; never blocks.
+ */
+int conntab_delete_burst(struct conntab_worker *worker,
+                         const uint64_t *conns,
+                         size_t n,
+                         uint64_t *deleted);
 
 /**
  * Tells that the host has reset a TCP connection itself (a rule that rejects with a RST): its state becomes CLOSE, its

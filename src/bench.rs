@@ -104,6 +104,9 @@ fn geometry<const KEYS: u32>(flows: u32, workers: u32) -> Geometry {
         entries: flows + flows / 32 + 4096 + 64 * workers,
         workers,
         tag_shift: 8,
+        doublings: 0,
+        most_overflow: Geometry::default_overflow(buckets),
+        most_entries: flows + flows / 32 + 4096 + 64 * workers,
     }
 }
 
@@ -111,7 +114,7 @@ impl<const KEYS: u32> Table<KEYS> {
     /// A table for so many flows, on huge pages. `None`: out of memory.
     pub fn new(flows: u32, workers: u32) -> Option<Self> {
         let hash = TupleHash::new(Some([1, 2, 3, 4])).ok()?;
-        let memory = Options { huge: Huge::Madvise, prefault: true, region: None };
+        let memory = Options { huge: Huge::Madvise, prefault: true, ..Options::default() };
         let context = Context { hash, nat6: None };
         Some(Self(table::Table::new(geometry::<KEYS>(flows, workers), context, memory).ok()?))
     }

@@ -44,6 +44,10 @@ pub enum ConfigError {
     Random(String),
     /// All workers that `Config::workers` allows exist already.
     TooManyWorkers(u32),
+    /// Another call of [`crate::Table::set_max`] is at work.
+    Busy,
+    /// The table could not grow now: no overflow bucket was left. Never seen.
+    Overflow,
 }
 
 impl fmt::Display for ConfigError {
@@ -69,6 +73,8 @@ impl fmt::Display for ConfigError {
             ),
             Self::Random(why) => write!(f, "no random numbers for the key of the hash: {why}"),
             Self::TooManyWorkers(n) => write!(f, "all {n} workers that Config::workers allows exist already"),
+            Self::Busy => f.write_str("max is being set by another call"),
+            Self::Overflow => f.write_str("no overflow bucket was left to grow with"),
         }
     }
 }
@@ -87,15 +93,21 @@ pub enum HugePages {
     Reserved,
 }
 
-/// What a host decides when it makes a table. All memory is reserved then: [`Config::memory`] bytes.
+/// What a host decides when it makes a table. All memory is taken then: [`Config::memory`] bytes; more only by
+/// [`crate::Table::set_max`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The most connections there may be, unconfirmed ones included (`nf_conntrack_max`): 64 to 2^28. Never exceeded. It
     /// may be undershot: each worker that is not idle keeps up to 64 places to itself, all together no more than an
     /// eighth of `max` (but one each).
     pub max: u32,
+    /// The most that [`crate::Table::set_max`] may raise `max` to: up to 2^28; 0, the default: no more than `max`. Addresses
+    /// are reserved for so many connections, and memory is taken when `max` is raised. (Of a `region` all of it is taken at
+    /// once, and the smaller arrays of buckets that growth leaves behind stay there: up to 64 bytes a bucket more.)
+    pub max_reserve: u32,
     /// Buckets of seven slots (`nf_conntrack_buckets`): a power of two up to 2^28, not below what `max` asks for; 0 takes
-    /// just that. Each connection takes two slots, and at `max` they may take 4.8 slots per bucket on average.
+    /// just that. Each connection takes two slots, and at `max` they may take 4.8 slots per bucket on average. When `max` is
+    /// raised there will be as many as that asks for, and not fewer than these.
     pub hashsize: u32,
     /// The most workers there may be at a time: 1 to 1024.
     pub workers: u32,
@@ -128,6 +140,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max: 262_144,
+            max_reserve: 0,
             hashsize: 0,
             workers: 16,
             acct: false,
@@ -159,6 +172,9 @@ impl Config {
     /// Whether every field is allowed; the error says what is.
     pub fn check(&self) -> Result<(), ConfigError> {
         within("max", self.max.into(), 64, 1 << 28)?;
+        if self.max_reserve != 0 {
+            within("max_reserve", self.max_reserve.into(), self.max.into(), 1 << 28)?;
+        }
         if self.hashsize != 0 {
             if !self.hashsize.is_power_of_two() {
                 return Err(ConfigError::HashsizeNotPowerOfTwo(self.hashsize));
@@ -177,9 +193,25 @@ impl Config {
         self.tunables.check()
     }
 
-    /// The number of buckets this table will have.
+    /// The number of buckets this table will have, before `max` is raised.
     pub fn buckets(&self) -> u32 {
         if self.hashsize != 0 { self.hashsize } else { Self::derived_hashsize(self.max) }
+    }
+
+    /// The most that `max` may be raised to.
+    pub(crate) fn most(&self) -> u32 {
+        self.max.max(self.max_reserve)
+    }
+
+    /// How often the buckets will have doubled when `max` is raised to this.
+    pub(crate) fn doublings(&self, max: u32) -> u32 {
+        let buckets = Self::derived_hashsize(max).max(self.buckets());
+        (buckets / self.buckets()).trailing_zeros()
+    }
+
+    /// Whether `max` may be set to this.
+    pub(crate) fn check_max(&self, max: u32) -> Result<(), ConfigError> {
+        within("max", max.into(), 64, self.most().into())
     }
 
     /// The least power of two that keeps two slots per connection within 4.8 slots per bucket, at least 256.

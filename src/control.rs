@@ -23,7 +23,7 @@ pub struct Table {
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("count", &self.count()).field("max", &self.shared.config.max).finish()
+        f.debug_struct("Table").field("count", &self.count()).field("max", &self.shared.limit.max()).finish()
     }
 }
 
@@ -39,7 +39,8 @@ impl Table {
         Worker::new(&self.shared)
     }
 
-    /// What the table was made with; the tunables may have been changed since.
+    /// What the table was made with; the tunables and `max` may have been changed since ([`Table::tunables`],
+    /// [`Table::usage`]).
     pub fn config(&self) -> &Config {
         &self.shared.config
     }
@@ -72,7 +73,8 @@ impl Table {
         let table = self.shared.table.stats();
         Usage {
             connections: self.count(),
-            max: self.shared.config.max,
+            max: self.shared.limit.max(),
+            buckets: self.shared.table.buckets().into(),
             entries: table.entries,
             free: table.free,
             waiting: table.waiting,
@@ -86,9 +88,9 @@ impl Table {
         }
     }
 
-    /// Bytes reserved for this table: what [`Config::memory`] says.
+    /// Bytes that this table has taken: what [`Config::memory`] says, and what [`Table::set_max`] has taken since.
     pub fn memory(&self) -> u64 {
-        self.shared.config.memory().unwrap_or(0)
+        self.shared.memory()
     }
 
     /// Ends a connection. `false`: there is none of that handle (any more), or it is not confirmed yet.

@@ -6,17 +6,17 @@ use crate::stats::Stat;
 use crate::worker::Worker;
 
 /// How many buckets are searched.
-const BUCKETS: u32 = 8;
+const BUCKETS: u64 = 8;
 
 impl Worker {
     /// Ends one connection that has expired, or evicts one that is not ASSURED, from the buckets at and after this hash. Its permit goes to the
     /// caller.
     pub(crate) fn early_drop(&mut self, hash: u64, tick: u32) -> bool {
-        let first = self.shared.table.bucket_of(hash);
         for step in 0..BUCKETS {
-            let bucket = first.wrapping_add(step) & (self.shared.table.geometry().buckets - 1);
             let mut victim = None;
-            self.shared.table.bucket_scan(&self.local, bucket, |hit| {
+            // The low bits choose the bucket, however many there are.
+            let hash = hash.wrapping_add(step);
+            self.shared.table.bucket_scan(&self.local, hash, |hit| {
                 let word = Word::unpack(hit.word);
                 let expired = word.left(tick) <= 0;
                 if expired || victim.is_none() && !word.has(status::ASSURED) {

@@ -9,7 +9,8 @@
 //!   a time; when it has nothing to do it must be [`idle`](Worker::idle).
 //! - **Time.** `now` is an argument: milliseconds of any monotonic clock, the same for all workers of a table. Their
 //!   readings may differ by a second.
-//! - **Memory** is reserved when the table is made; nothing is allocated on the packet path.
+//! - **Memory** is taken when the table is made, and when [`Table::set_max`] raises its `max`; nothing is allocated on the
+//!   packet path.
 //! - **Answers.** Each verdict has a state as rules know it ([`CtState`]) and, where there is something to say, a
 //!   [`Reason`].
 //!
@@ -22,7 +23,7 @@
 //! | L1 | `wire` `table` `ring` | bytes to header fields; the concurrent table, which knows no packets; bounded queues |
 //! | L2 | `tuple` `hash` `timeout` `proto` | what identifies a connection; tunables; the trackers, pure functions |
 //! | L3 | `config` `packet` `conn` `connection` `event` | what goes in and comes out; a connection's two cache lines; its text |
-//! | L4 | `shared` `worker` `track` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `stats` `limit` `scratch` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
+//! | L4 | `shared` `worker` `track` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `grow` `stats` `limit` `scratch` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
 //! | L5 | `ffi` | the C ABI (feature `capi`) |
 #![deny(missing_docs)]
 
@@ -47,6 +48,7 @@ mod early_drop;
 #[cfg(feature = "capi")]
 #[allow(non_camel_case_types, dead_code, unused_imports, reason = "the names and the users are C's")]
 mod ffi;
+mod grow;
 mod hash;
 mod limit;
 mod memory;

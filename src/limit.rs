@@ -4,7 +4,9 @@
 //! connections. A lot is small enough that all workers together keep no more than an eighth of `max`.
 //!
 //! **Invariant.** `granted` is the number of connections allocated plus the permits that workers keep; it never exceeds
-//! `max`. Hence `max` is never exceeded, and is undershot by at most a lot (64 or fewer) per worker that is not idle.
+//! `max`. Hence `max` is never exceeded, and is undershot by at most a lot (64 or fewer) per worker that is not idle. Where
+//! `max` was lowered below `granted`, no permit is handed out until enough came back; what a worker keeps it still spends,
+//! once.
 
 use crate::sync::{AtomicU32, Ordering::Relaxed};
 
@@ -12,15 +14,36 @@ use crate::sync::{AtomicU32, Ordering::Relaxed};
 const LOT: u32 = 64;
 
 pub(crate) struct Limit {
-    max: u32,
+    max: AtomicU32,
     /// How many permits a worker takes at a time, and the most it keeps.
-    lot: u32,
+    lot: AtomicU32,
+    workers: u32,
     granted: AtomicU32,
 }
 
 impl Limit {
     pub fn new(max: u32, workers: u32) -> Self {
-        Self { max, lot: (max / 8 / workers).clamp(1, LOT), granted: AtomicU32::new(0) }
+        let lot = Self::lot_of(max, workers);
+        Self { max: AtomicU32::new(max), lot: AtomicU32::new(lot), workers, granted: AtomicU32::new(0) }
+    }
+
+    fn lot_of(max: u32, workers: u32) -> u32 {
+        (max / 8 / workers).clamp(1, LOT)
+    }
+
+    pub fn max(&self) -> u32 {
+        self.max.load(Relaxed)
+    }
+
+    /// Another `max`. Relaxed, as all here: whoever takes permits by the old one did so a moment before.
+    pub fn set_max(&self, max: u32) {
+        self.lot.store(Self::lot_of(max, self.workers), Relaxed);
+        self.max.store(max, Relaxed);
+    }
+
+    /// Whether more was granted than there may be: `max` was lowered.
+    fn is_over(&self) -> bool {
+        self.granted() > self.max()
     }
 
     /// Takes up to a lot of permits; 0: there are none. Relaxed: the count orders nothing, it only has to be exact.
@@ -28,7 +51,7 @@ impl Limit {
         let mut granted = self.granted.load(Relaxed);
         // Each failure is another worker's success; after a few the caller is better off with early_drop.
         for _ in 0..8 {
-            let lot = self.lot.min(self.max - granted);
+            let lot = self.lot.load(Relaxed).min(self.max().saturating_sub(granted));
             #[cfg(conntab_mutate)]
             let lot = if crate::sync::mutated("limit-plus-one") { lot + 1 } else { lot };
             if lot == 0 {
@@ -53,9 +76,9 @@ impl Limit {
     }
 }
 
-/// A worker's permits.
+/// A worker's permits, and whether the last time it asked there were none.
 #[derive(Default)]
-pub(crate) struct Permits(u32);
+pub(crate) struct Permits(u32, bool);
 
 impl Permits {
     /// Spends a permit on a connection; `false`: the table is full.
@@ -63,6 +86,7 @@ impl Permits {
     pub fn spend(&mut self, limit: &Limit) -> bool {
         if self.0 == 0 {
             self.0 = limit.take();
+            self.1 = self.0 == 0;
         }
         // (Not `let some = self.0 != 0; self.0 -= u32::from(some);`: rustc 1.95 loses the subtraction when optimising,
         // rust-lang/rust#158206. `permits_are_spent` below would tell.)
@@ -75,8 +99,12 @@ impl Permits {
     #[inline]
     pub fn regain(&mut self, limit: &Limit) {
         self.0 += 1;
-        if self.0 > limit.lot {
-            let back = limit.lot.div_ceil(2);
+        let lot = limit.lot.load(Relaxed);
+        // Kept, it would be spent again, and a lowered `max` never be reached.
+        if self.1 && limit.is_over() {
+            self.give_all(limit);
+        } else if self.0 > lot {
+            let back = self.0 - lot.div_ceil(2);
             limit.give(back);
             self.0 -= back;
         }
@@ -104,9 +132,32 @@ mod tests {
         assert_eq!((spent, permits.kept(), limit.granted()), (100, 0, 100));
         for _ in 0..100 {
             permits.regain(&limit);
-            assert!(permits.kept() <= limit.lot);
+            assert!(permits.kept() <= limit.lot.load(Relaxed));
         }
         permits.give_all(&limit);
         assert_eq!((permits.kept(), limit.granted()), (0, 0));
+    }
+
+    #[test]
+    fn a_lowered_max_is_reached() {
+        let limit = Limit::new(1000, 1);
+        let mut permits = Permits::default();
+        assert_eq!((0..1000).filter(|_| permits.spend(&limit)).count(), 1000);
+        limit.set_max(600);
+        assert!(!permits.spend(&limit));
+        // One goes and one comes, as in a busy table: it empties, and never fills beyond.
+        let mut live = 1000;
+        for _ in 0..2000 {
+            permits.regain(&limit);
+            live -= 1;
+            live += u32::from(permits.spend(&limit));
+            assert!(live >= 599);
+        }
+        assert!((599..=600).contains(&live), "{live}");
+        limit.set_max(800);
+        while permits.spend(&limit) {
+            live += 1;
+        }
+        assert_eq!((live, limit.granted()), (800, 800));
     }
 }

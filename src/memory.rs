@@ -1,11 +1,18 @@
 //! L0: reserved memory. Fixed, zeroed, cache-line-aligned arrays, taken from the system once and given back on drop.
 //!
-//! [`Array::bytes`] tells before the fact what [`Array::new`] will reserve, to the byte. Nothing here is called on
+//! [`Array::bytes`] tells before the fact what [`Array::new`] will take, to the byte. Nothing here is called on
 //! the packet path except [`prefetch`] and the indexing of a slice.
+//!
+//! An array that is to grow ([`Array::reserve`]) has all its addresses from the beginning and memory for a part of its
+//! elements; [`Array::commit`] gets it for further ones, [`Array::release`] gives it back. What has none can be read, as
+//! zero, and must not be written. (Readable and not writable: so the system counts it neither as used nor as promised,
+//! and a host that locks its memory gets no pages for it.)
 
 use std::cell::Cell;
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Types for which all-zero bytes are a valid value, the same value as `default()`.
 ///
@@ -101,7 +108,9 @@ pub(crate) struct Options<'r> {
     pub huge: Huge,
     /// Back every page now, so that the packet path never takes a page fault.
     pub prefault: bool,
-    /// Cut it from here instead of asking the system.
+    /// It is cut from a region, whole, instead of asking the system.
+    pub cut: bool,
+    /// The region.
     pub region: Option<&'r Cutter>,
 }
 
@@ -121,77 +130,173 @@ impl fmt::Display for NoMemory {
 const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;
 
-/// A fixed array of `len` zeroed elements, aligned to a page.
+/// Pages are touched so many bytes at a time.
+#[cfg(not(conntab_loom))]
+const CHUNK: usize = 32 << 20;
+
+/// A fixed array of zeroed elements, aligned to a page.
 pub(crate) struct Array<T> {
     #[cfg(not(conntab_loom))]
     first: NonNull<T>,
     #[cfg(not(conntab_loom))]
     len: usize,
+    /// Bytes of the mapping; 0: it is of a region, or empty.
     #[cfg(not(conntab_loom))]
     mapped: usize,
+    /// The size of its pages.
+    #[cfg(not(conntab_loom))]
+    unit: usize,
+    /// Touch what is committed.
+    #[cfg(not(conntab_loom))]
+    touch: bool,
+    /// Elements below this one were given memory.
+    #[cfg(not(conntab_loom))]
+    top: AtomicU64,
+    /// Bytes that have memory.
+    committed: AtomicU64,
     #[cfg(conntab_loom)]
     items: Vec<T>,
 }
 
 impl<T> Array<T> {
-    /// Exactly what `new(len, options)` reserves. Below one huge page, ordinary pages are used whatever was asked;
+    /// Exactly what `new(len, options)` takes. Below one huge page, ordinary pages are used whatever was asked;
     /// saturates when no machine could hold it.
     pub(crate) fn bytes(len: usize, options: Options<'_>) -> u64 {
-        let raw = (len as u64).saturating_mul(size_of::<T>() as u64);
-        let unit = if options.huge != Huge::None && raw >= HUGE { HUGE } else { PAGE };
-        raw.checked_next_multiple_of(unit).unwrap_or(u64::MAX)
+        Self::bytes_of(len, len, options)
+    }
+
+    /// Exactly what `reserve(len, most, options)` takes: of a region, room for all; else for what is committed.
+    pub(crate) fn bytes_of(len: usize, most: usize, options: Options<'_>) -> u64 {
+        let raw = |n: usize| (n as u64).saturating_mul(size_of::<T>() as u64);
+        let unit = if options.huge != Huge::None && raw(most) >= HUGE { HUGE } else { PAGE };
+        let taken = if options.cut { most } else { len };
+        raw(taken).checked_next_multiple_of(unit).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes that have memory at present.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
     }
 }
 
 #[cfg(not(conntab_loom))]
 impl<T: Zeroed> Array<T> {
     pub(crate) fn new(len: usize, options: Options<'_>) -> Result<Self, NoMemory> {
+        Self::reserve(len, len, options)
+    }
+
+    /// An array of `most` elements, with memory for the first `len`.
+    pub(crate) fn reserve(len: usize, most: usize, options: Options<'_>) -> Result<Self, NoMemory> {
         const {
             assert!(!std::mem::needs_drop::<T>());
             assert!(size_of::<T>() > 0 && align_of::<T>() <= PAGE as usize);
         }
-        let bytes = Self::bytes(len, options);
-        let fail = |errno| NoMemory { bytes, errno };
-        if bytes > isize::MAX as u64 / 2 {
+        let whole = Self::bytes_of(most, most, options);
+        let fail = |errno| NoMemory { bytes: whole, errno };
+        if whole > isize::MAX as u64 / 2 {
             return Err(fail(libc::ENOMEM));
         }
-        let mapped = bytes as usize;
+        let mapped = whole as usize;
+        let huge = if whole >= HUGE { options.huge } else { Huge::None };
+        let unit = if huge == Huge::None { PAGE } else { HUGE } as usize;
+        let array = |first, mapped, committed| Self {
+            first,
+            len: most,
+            mapped,
+            unit,
+            touch: options.prefault || huge == Huge::Hugetlb && len < most,
+            top: AtomicU64::new(0),
+            committed: AtomicU64::new(committed),
+        };
         if mapped == 0 {
-            return Ok(Self { first: NonNull::dangling(), len, mapped });
+            return Ok(array(NonNull::dangling(), 0, 0));
         }
         if let Some(cutter) = options.region {
             let first = cutter.cut(mapped).ok_or(fail(libc::ENOSPC))?.cast();
-            return Ok(Self { first, len, mapped: 0 });
+            return Ok(array(first, 0, whole));
         }
-        let huge = if bytes >= HUGE { options.huge } else { Huge::None };
+        let reserve = len < most;
         let base = match huge {
-            Huge::None => map(mapped, 0),
-            Huge::Hugetlb => map(mapped, libc::MAP_HUGETLB),
-            Huge::Madvise => map_aligned(mapped, HUGE as usize),
+            Huge::None => map(mapped, 0, reserve),
+            Huge::Hugetlb => map(mapped, libc::MAP_HUGETLB, reserve),
+            Huge::Madvise => map_aligned(mapped, HUGE as usize, reserve),
         }
         .map_err(fail)?;
         // From here on `array` unmaps on every way out.
-        let array = Self { first: base.cast(), len, mapped };
+        let array = array(base.cast(), mapped, 0);
         if huge == Huge::Madvise {
             // Before the first touch, or the pages would come small. A refusal costs speed, nothing else.
             // SAFETY: the range is a mapping of our own.
             unsafe { libc::madvise(base.as_ptr(), mapped, libc::MADV_HUGEPAGE) };
         }
-        if options.prefault {
-            populate(base.cast(), mapped).map_err(fail)?;
-        }
+        array.commit(len)?;
         Ok(array)
+    }
+
+    /// Gets memory for the elements below `to`, zeroed, in pieces: it may take long. One caller at a time. After an error
+    /// some more of them may have memory, and it can be tried again.
+    pub(crate) fn commit(&self, to: usize) -> Result<(), NoMemory> {
+        let page = |n: usize| (n * size_of::<T>()).next_multiple_of(self.unit);
+        let from = self.top.load(Ordering::Relaxed) as usize;
+        let to = to.min(self.len);
+        let (start, end) = (page(from), page(to));
+        if self.mapped > 0 && start < end {
+            let fail = |errno| NoMemory { bytes: (end - start) as u64, errno };
+            // SAFETY: within the mapping: `end` is at most `len` elements, rounded up as the mapping is.
+            let at = unsafe { self.first.cast::<u8>().add(start) };
+            let writable = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: a part of our own mapping, which becomes writable and was readable before.
+            if unsafe { libc::mprotect(at.as_ptr().cast(), end - start, writable) } != 0 {
+                return Err(fail(errno(libc::ENOMEM)));
+            }
+            let pieces = if self.touch { end - start } else { 0 };
+            for from in (0..pieces).step_by(CHUNK) {
+                // SAFETY: as above.
+                let at = unsafe { at.add(from) };
+                populate(at, CHUNK.min(pieces - from)).map_err(fail)?;
+            }
+            self.committed.fetch_add((end - start) as u64, Ordering::Relaxed);
+        }
+        self.top.fetch_max(to as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives back the memory of these elements, which nobody uses any more; they are all that is left of those up to the
+    /// last one. (A page that the last one shares with its successor goes with that one.) They read as zero again.
+    pub(crate) fn release(&self, elements: Range<usize>) {
+        let [start, end] = [elements.start, elements.end].map(|n| n * size_of::<T>() / self.unit * self.unit);
+        if self.mapped == 0 || start >= end {
+            return;
+        }
+        // SAFETY: within the mapping: `end` is not beyond its last element.
+        let at = unsafe { self.first.cast::<u8>().add(start) };
+        // SAFETY: a part of our own mapping. Zero is a valid T, and the contents are nobody's any more.
+        let given = unsafe { libc::madvise(at.as_ptr().cast(), end - start, libc::MADV_DONTNEED) };
+        // (Reserved huge pages stay with kernels before 5.18.)
+        if given == 0 {
+            self.committed.fetch_sub((end - start) as u64, Ordering::Relaxed);
+        }
     }
 }
 
+/// What the system said last.
 #[cfg(not(conntab_loom))]
-fn map(bytes: usize, flags: libc::c_int) -> Result<NonNull<libc::c_void>, i32> {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+fn errno(otherwise: i32) -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(otherwise)
+}
+
+/// Maps memory; `reserve`: addresses alone, to be read and not written.
+#[cfg(not(conntab_loom))]
+fn map(bytes: usize, flags: libc::c_int, reserve: bool) -> Result<NonNull<libc::c_void>, i32> {
+    let (protection, promise) = match reserve {
+        false => (libc::PROT_READ | libc::PROT_WRITE, 0),
+        true => (libc::PROT_READ, libc::MAP_NORESERVE),
+    };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags | promise;
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nothing that exists.
     let at = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
     if at == libc::MAP_FAILED {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::ENOMEM));
+        return Err(errno(libc::ENOMEM));
     }
     NonNull::new(at).ok_or(libc::ENOMEM)
 }
@@ -199,8 +304,8 @@ fn map(bytes: usize, flags: libc::c_int) -> Result<NonNull<libc::c_void>, i32> {
 /// Maps `align` more than asked and gives both ends back: older kernels do not align by themselves, and a huge page
 /// needs it.
 #[cfg(not(conntab_loom))]
-fn map_aligned(bytes: usize, align: usize) -> Result<NonNull<libc::c_void>, i32> {
-    let whole = map(bytes + align, 0)?;
+fn map_aligned(bytes: usize, align: usize, reserve: bool) -> Result<NonNull<libc::c_void>, i32> {
+    let whole = map(bytes + align, 0, reserve)?;
     let front = whole.as_ptr().addr().wrapping_neg() & (align - 1);
     let start = whole.as_ptr().wrapping_byte_add(front);
     if front > 0 {
@@ -219,7 +324,7 @@ fn populate(base: NonNull<u8>, bytes: usize) -> Result<(), i32> {
     if unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0 {
         return Ok(());
     }
-    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    let errno = errno(0);
     if matches!(errno, libc::EFAULT | libc::ENOMEM | libc::EHWPOISON) {
         // There is no page, and who touches it is sent SIGBUS: huge pages that a memory policy or a cgroup withholds.
         return Err(errno);
@@ -235,9 +340,19 @@ fn populate(base: NonNull<u8>, bytes: usize) -> Result<(), i32> {
 
 #[cfg(conntab_loom)]
 impl<T: Zeroed> Array<T> {
-    pub(crate) fn new(len: usize, _: Options<'_>) -> Result<Self, NoMemory> {
-        Ok(Self { items: (0..len).map(|_| T::default()).collect() })
+    pub(crate) fn new(len: usize, options: Options<'_>) -> Result<Self, NoMemory> {
+        Self::reserve(len, len, options)
     }
+
+    pub(crate) fn reserve(_: usize, most: usize, _: Options<'_>) -> Result<Self, NoMemory> {
+        Ok(Self { committed: AtomicU64::new(0), items: (0..most).map(|_| T::default()).collect() })
+    }
+
+    pub(crate) fn commit(&self, _: usize) -> Result<(), NoMemory> {
+        Ok(())
+    }
+
+    pub(crate) fn release(&self, _: Range<usize>) {}
 }
 
 impl<T> std::ops::Deref for Array<T> {
@@ -247,8 +362,8 @@ impl<T> std::ops::Deref for Array<T> {
     #[inline(always)]
     fn deref(&self) -> &[T] {
         // SAFETY: `first` heads a mapping, or a piece of a region, of at least `len` elements (or `len * size` is 0 and it
-        // dangles, aligned), zeroed, which is a valid T (`Zeroed`). A mapping is unmapped only by drop; a region stays for as
-        // long as the table (`Region::new`). T is Sync wherever the array is shared.
+        // dangles, aligned), zeroed, which is a valid T (`Zeroed`); what is not committed is readable, and nobody writes it. A
+        // mapping is unmapped only by drop; a region stays for as long as the table (`Region::new`). T is Sync wherever the array is shared.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 
@@ -324,7 +439,7 @@ mod tests {
         for huge in [Huge::None, Huge::Madvise] {
             for prefault in [false, true] {
                 for len in [0, 1, 1000, (3 << 20) / 8 + 1] {
-                    let options = Options { huge, prefault, region: None };
+                    let options = Options { huge, prefault, ..Options::default() };
                     let array = Array::<AtomicU64>::new(len, options).expect("memory");
                     assert_eq!(array.len(), len);
                     assert_eq!(array.mapped as u64, Array::<AtomicU64>::bytes(len, options));

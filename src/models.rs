@@ -72,7 +72,7 @@ fn word(life: u64, expiry: u32) -> u64 {
 #[test]
 fn hint_is_never_later_than_the_expiry() {
     model(|| {
-        let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
+        let sweep = Arc::new(Sweep::new(1, 1, Options::default()).unwrap());
         let entry = Arc::new(AtomicU64::new(word(LIVE, 1000)));
         // The connection was prolonged to 1000 since its hint was written.
         sweep.begin(0, 10, 0);
@@ -91,7 +91,7 @@ fn hint_is_never_later_than_the_expiry() {
 #[test]
 fn hint_of_the_next_life_is_not_forgotten() {
     model(|| {
-        let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
+        let sweep = Arc::new(Sweep::new(1, 1, Options::default()).unwrap());
         let entry = Arc::new(AtomicU64::new(word(DEAD, 10)));
         sweep.begin(0, 10, 0);
         let (sweep2, entry2) = (sweep.clone(), entry.clone());
@@ -109,7 +109,7 @@ fn hint_of_the_next_life_is_not_forgotten() {
 #[test]
 fn hint_given_on_the_way_in_is_not_forgotten() {
     model(|| {
-        let sweep = Arc::new(Sweep::new(1, Options::default()).unwrap());
+        let sweep = Arc::new(Sweep::new(1, 1, Options::default()).unwrap());
         let entry = Arc::new(AtomicU64::new(word(UNCONF, 10)));
         let (sweep2, entry2) = (sweep.clone(), entry.clone());
         let confirm = thread::spawn(move || {

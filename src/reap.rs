@@ -20,17 +20,20 @@ use crate::packet::Handle;
 use crate::shared::SKEW;
 use crate::stats::Stat;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
-use crate::table::{is_gone, is_live};
+use crate::table::{MAX_BURST, is_gone, is_live};
 use crate::worker::Worker;
 
 /// Hints are swept in pieces of this many, so that several workers can share a sweep.
 const PIECE: u32 = 1024;
 
+/// Tries to take a piece: each failure means that another worker has taken one.
+const TRIES: usize = 64;
+
 /// Hints are looked at in lines of this many: a cache line, as the array begins with a page.
 const LINE: usize = 16;
 
 /// Entries that are due are visited in bursts of up to this many, so that the latencies of memory overlap.
-const BURST: usize = 64;
+const BURST: usize = MAX_BURST;
 
 /// As far ahead as a tick comparison reaches: the hint of an entry with nothing to reap.
 const FAR: u32 = i32::MAX as u32;
@@ -44,8 +47,8 @@ const HORIZON: u32 = 290_000;
 /// The hints and where the sweep stands.
 pub(crate) struct Sweep {
     hints: Array<AtomicU32>,
-    /// Entries handed out to sweepers since the beginning, over all sweeps.
-    cursor: AtomicU64,
+    /// The piece that is swept next.
+    cursor: AtomicU32,
     /// When the present sweep began, in ms; 0: never swept.
     began: AtomicU64,
 }
@@ -78,8 +81,33 @@ fn within_horizon(expiry: u32, tick: u32) -> u32 {
 }
 
 impl Sweep {
-    pub fn new(entries: usize, options: Options<'_>) -> Result<Self, NoMemory> {
-        Ok(Self { hints: Array::new(entries, options)?, cursor: AtomicU64::new(0), began: AtomicU64::new(0) })
+    pub fn new(entries: usize, most: usize, options: Options<'_>) -> Result<Self, NoMemory> {
+        let hints = Array::reserve(entries, most, options)?;
+        Ok(Self { hints, cursor: AtomicU32::new(0), began: AtomicU64::new(0) })
+    }
+
+    /// Room for the hints of so many entries.
+    pub fn extend(&self, entries: usize) -> Result<(), NoMemory> {
+        self.hints.commit(entries)
+    }
+
+    /// Bytes that have memory.
+    pub fn committed(&self) -> u64 {
+        self.hints.committed()
+    }
+
+    /// The next piece of so many to sweep, none twice in a sweep. There may be more than the last time: then the sweep
+    /// is longer. `None`: others are taking them all the time.
+    fn next_piece(&self, pieces: u32) -> Option<u32> {
+        let mut seen = self.cursor.load(Ordering::Relaxed);
+        for _ in 0..TRIES {
+            let piece = if seen < pieces { seen } else { 0 };
+            match self.cursor.compare_exchange_weak(seen, piece + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(piece),
+                Err(now) => seen = now,
+            }
+        }
+        None
     }
 
     /// The hint of this entry will be written soon.
@@ -237,7 +265,7 @@ impl Worker {
         // The last piece is short; positions count whole pieces so that no two sweepers meet.
         let pieces = entries.div_ceil(PIECE);
         for _ in 0..budget.div_ceil(PIECE).min(pieces) {
-            let piece = (self.shared.sweep.cursor.fetch_add(1, Ordering::Relaxed) % u64::from(pieces)) as u32;
+            let Some(piece) = shared.sweep.next_piece(pieces) else { break };
             if piece == 0 {
                 self.sweep_begins(now);
             }
@@ -288,7 +316,7 @@ impl Worker {
 
     /// Visits entries whose hints were due, at most [`BURST`]; how many connections it ended.
     fn visit_due(&mut self, due: &[u32], tick: u32) -> u32 {
-        let shared = &*self.shared;
+        let shared = Arc::clone(&self.shared);
         let mut doomed = [(0, 0); BURST];
         let mut n = 0;
         for &index in due {
@@ -298,10 +326,11 @@ impl Worker {
                 n += 1;
             }
         }
+        // As `expire`: of each that was refreshed meanwhile the word has changed.
         let killed = shared.table.kill_burst(&mut self.local, &doomed[..n]);
         for (i, (index, _)) in doomed[..n].iter().enumerate() {
-            if killed >> i & 1 == 1 {
-                self.expired(*index);
+            if killed >> i & 1 != 0 {
+                self.ended(*index);
             }
         }
         killed.count_ones()
@@ -311,12 +340,13 @@ impl Worker {
     pub(crate) fn expire(&mut self, index: u32, word: u64) -> bool {
         let killed = self.shared.table.kill(&mut self.local, index, word);
         if killed {
-            self.expired(index);
+            self.ended(index);
         }
         killed
     }
 
-    fn expired(&mut self, index: u32) {
+    /// A connection has expired and is out of the table.
+    fn ended(&mut self, index: u32) {
         self.tell_destroyed(index);
         self.count(Stat::Expired);
         self.permits.regain(&self.shared.limit);
@@ -331,7 +361,7 @@ mod tests {
     #[test]
     fn due_is_what_is_not_ahead() {
         const ENTRIES: u32 = 200;
-        let sweep = Sweep::new(ENTRIES as usize, Options::default()).unwrap();
+        let sweep = Sweep::new(ENTRIES as usize, ENTRIES as usize, Options::default()).unwrap();
         for tick in [0, 5, u32::MAX, 1 << 31] {
             for gap in [1, 3, 16, 50] {
                 let distances = [0, -1, i32::MIN, i32::MIN + 1, -HORIZON.cast_signed()];

@@ -162,9 +162,13 @@ pub(crate) struct Shared {
     pub blocks: Array<Block>,
     pub seats: Array<Seat>,
     pub clock: Clock,
+    /// Not 0: somebody sets `max`.
+    pub setting_max: AtomicU32,
+    /// Bytes of what does not grow.
+    fixed: u64,
 }
 
-/// How a table of this configuration reserves its memory.
+/// How a table of this configuration takes its memory.
 fn options<'r>(config: &Config, region: Option<&'r Cutter>) -> Options<'r> {
     let huge = match config.huge_pages {
         _ if config.region.is_some() => Huge::None,
@@ -172,19 +176,23 @@ fn options<'r>(config: &Config, region: Option<&'r Cutter>) -> Options<'r> {
         HugePages::Transparent => Huge::Madvise,
         HugePages::Reserved => Huge::Hugetlb,
     };
-    Options { huge, prefault: config.prefault, region }
+    Options { huge, prefault: config.prefault, cut: config.region.is_some(), region }
 }
 
-/// Entries beyond `max`, for those that wait for the epoch and for those that workers keep at hand.
-fn slack(config: &Config) -> u32 {
-    config.max / 32 + 4096 + config.workers * 64
+/// Entries for this `max`: more than that, for those that wait for the epoch and for those that workers keep at hand.
+pub(crate) fn entries(config: &Config, max: u32) -> u32 {
+    max + max / 32 + 4096 + config.workers * 64
 }
 
 fn geometry(config: &Config) -> Geometry {
-    let buckets = config.buckets();
+    let (buckets, doublings) = (config.buckets(), config.doublings(config.most()));
+    let overflow = Geometry::default_overflow(buckets);
     Geometry {
-        entries: config.max + slack(config),
-        overflow: Geometry::default_overflow(buckets),
+        entries: entries(config, config.max),
+        overflow,
+        doublings,
+        most_overflow: Geometry::overflow_after(overflow, doublings, config.workers),
+        most_entries: entries(config, config.most()),
         buckets,
         workers: config.workers,
         // Tags come from fixed bits above the least `hashsize`, so that growing never changes them.
@@ -193,14 +201,14 @@ fn geometry(config: &Config) -> Geometry {
 }
 
 impl Config {
-    /// Exactly the bytes that a table of this configuration reserves. (Bookkeeping of a few kilobytes, and about 12 kB for
-    /// each worker when it is made, come from the heap.)
+    /// Exactly the bytes that a table of this configuration takes when it is made. (Bookkeeping of a few kilobytes, and about
+    /// 12 kB for each worker when it is made, come from the heap.)
     pub fn memory(&self) -> Result<u64, ConfigError> {
         self.check()?;
         let (geometry, options) = (geometry(self), options(self, None));
-        let entries = geometry.entries as usize;
+        let (entries, most) = (geometry.entries as usize, geometry.most_entries as usize);
         let mut bytes = table::Table::<Conn>::memory(&geometry, options).ok_or(OUT_OF_RANGE)?;
-        bytes += Array::<AtomicU32>::bytes(entries, options);
+        bytes += Array::<AtomicU32>::bytes_of(entries, most, options);
         bytes += Array::<AtomicU32>::bytes(Tunables::NAMES.len(), options);
         bytes += Policies::bytes(self.timeout_policies, options);
         if self.events != 0 {
@@ -209,16 +217,17 @@ impl Config {
         bytes += Array::<Block>::bytes(self.workers as usize + 1, options);
         bytes += Array::<Seat>::bytes(self.workers as usize, options);
         if self.acct {
-            bytes += Array::<Account>::bytes(entries, options);
+            bytes += Array::<Account>::bytes_of(entries, most, options);
         }
         if self.timestamp {
-            bytes += Array::<AtomicU64>::bytes(entries, options);
+            bytes += Array::<AtomicU64>::bytes_of(entries, most, options);
         }
         if self.nat6 {
-            bytes += Array::<Nat6>::bytes(entries, options);
+            bytes += Array::<Nat6>::bytes_of(entries, most, options);
         }
         if self.user_data != 0 {
-            bytes += Array::<AtomicU64>::bytes(entries * (self.user_data as usize / 8), options);
+            let words = self.user_data as usize / 8;
+            bytes += Array::<AtomicU64>::bytes_of(entries * words, most * words, options);
         }
         Ok(bytes)
     }
@@ -232,6 +241,7 @@ impl From<table::Error> for ConfigError {
         match error {
             table::Error::Memory(error) => error.into(),
             table::Error::Geometry | table::Error::Worker => OUT_OF_RANGE,
+            table::Error::Overflow => Self::Overflow,
         }
     }
 }
@@ -253,32 +263,63 @@ impl Shared {
             return Err(ConfigError::Region { len: region.len() as u64, needed });
         }
         let (geometry, options) = (geometry(&config), options(&config, cutter.as_ref()));
-        let entries = geometry.entries as usize;
-        let nat6 = config.nat6.then(|| Array::new(entries, options)).transpose()?;
+        let (entries, most) = (geometry.entries as usize, geometry.most_entries as usize);
+        let nat6 = config.nat6.then(|| Array::reserve(entries, most, options)).transpose()?;
         let hash = TupleHash::new(config.hash_key).map_err(|e| ConfigError::Random(e.to_string()))?;
         let context = Context { hash, nat6 };
         let user_words = config.user_data as usize / 8;
         let side = Side {
-            acct: config.acct.then(|| Array::new(entries, options)).transpose()?,
-            start: config.timestamp.then(|| Array::new(entries, options)).transpose()?,
-            user: (user_words != 0).then(|| Array::new(entries * user_words, options)).transpose()?,
+            acct: config.acct.then(|| Array::reserve(entries, most, options)).transpose()?,
+            start: config.timestamp.then(|| Array::reserve(entries, most, options)).transpose()?,
+            user: (user_words != 0)
+                .then(|| Array::reserve(entries * user_words, most * user_words, options))
+                .transpose()?,
             user_words,
         };
         let queues = config.workers as usize + 1;
         let events = (config.events != 0).then(|| Queues::new(queues, config.events, options)).transpose()?;
-        Ok(Arc::new(Self {
+        let mut shared = Self {
             table: table::Table::new(geometry, context, options)?,
             side,
             limit: Limit::new(config.max, config.workers),
             tuning: Tuning::new(&config.tunables, options)?,
             policies: Policies::new(config.timeout_policies, options)?,
             events,
-            sweep: Sweep::new(entries, options)?,
+            sweep: Sweep::new(entries, most, options)?,
             blocks: Array::new(config.workers as usize + 1, options)?,
             seats: Array::new(config.workers as usize, options)?,
             clock: Clock::default(),
+            setting_max: AtomicU32::new(0),
+            fixed: 0,
             config,
-        }))
+        };
+        shared.fixed = shared.config.memory()? - shared.growing_memory();
+        Ok(Arc::new(shared))
+    }
+
+    /// Room for what `max` connections take beside the table's own: everything that is indexed like the slab.
+    pub fn extend_side(&self, entries: usize) -> Result<(), NoMemory> {
+        let Side { acct, start, user, user_words } = &self.side;
+        acct.as_ref().map_or(Ok(()), |all| all.commit(entries))?;
+        start.as_ref().map_or(Ok(()), |all| all.commit(entries))?;
+        user.as_ref().map_or(Ok(()), |all| all.commit(entries * user_words))?;
+        self.table.context().nat6.as_ref().map_or(Ok(()), |all| all.commit(entries))?;
+        self.sweep.extend(entries)
+    }
+
+    /// Bytes that have memory, of what can grow.
+    fn growing_memory(&self) -> u64 {
+        let Side { acct, start, user, .. } = &self.side;
+        let side = acct.as_ref().map_or(0, Array::committed)
+            + start.as_ref().map_or(0, Array::committed)
+            + user.as_ref().map_or(0, Array::committed)
+            + self.table.context().nat6.as_ref().map_or(0, Array::committed);
+        self.table.committed() + side + self.sweep.committed()
+    }
+
+    /// Bytes that have memory.
+    pub fn memory(&self) -> u64 {
+        self.fixed + self.growing_memory()
     }
 
     /// The counters of calls without a worker.

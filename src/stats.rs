@@ -76,6 +76,8 @@ pub struct Usage {
     pub connections: u32,
     /// The most there may be.
     pub max: u32,
+    /// Buckets there are, overflow buckets apart.
+    pub buckets: u64,
     /// Entries there are: more than `max`, for those that wait to be used again.
     pub entries: u64,
     /// Entries neither used nor waiting (those in the workers' caches do not count as free).

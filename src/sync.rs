@@ -15,6 +15,13 @@ pub(crate) use std::sync::{
 
 pub(crate) use std::sync::atomic::Ordering;
 
+/// A word that everybody reads and hardly anybody ever writes: without the shadow word described below, which would make
+/// all its readers depend on each other. Models in which it is written see to that themselves.
+#[cfg(conntab_loom)]
+pub(crate) use loom::sync::atomic::AtomicU64 as ReadMostlyU64;
+#[cfg(not(conntab_loom))]
+pub(crate) use std::sync::atomic::AtomicU64 as ReadMostlyU64;
+
 /// loom's atomics, made to explore what they would miss.
 ///
 /// loom remembers only the last access to an object. A thread that loads a word and then stores to it hides, with its

@@ -25,7 +25,7 @@ pub struct conntab_config {
     /// The most connections there may be, unconfirmed ones included (nf_conntrack_max): 64 to 2^28. Default 262144.
     pub max: u32,
     /// Buckets of seven slots (nf_conntrack_buckets): a power of two up to 2^28; 0, the default, takes what `max` asks
-    /// for.
+    /// for. There will be more when a raised `max` asks for them.
     pub hashsize: u32,
     /// The most workers there may be at a time: 1 to 1024. Default 16.
     pub workers: u32,
@@ -57,6 +57,12 @@ pub struct conntab_config {
     pub memory: *mut c_void,
     /// Bytes at `memory`: at least what conntab_config_memory says.
     pub memory_size: u64,
+    /// The most that conntab_table_set_max may raise `max` to: up to 2^28; 0, the default: no more than `max`. Addresses are
+    /// reserved for so many connections, and memory is taken when `max` is raised. (Of the host's `memory` all of it is taken
+    /// at once.)
+    pub max_reserve: u32,
+    /// 0.
+    pub reserved2: u32,
 }
 
 impl conntab_config {
@@ -83,6 +89,8 @@ impl conntab_config {
             hash_key: [0; 4],
             memory: std::ptr::null_mut(),
             memory_size: 0,
+            max_reserve: config.max_reserve,
+            reserved2: 0,
         }
     }
 
@@ -93,7 +101,7 @@ impl conntab_config {
             CONNTAB_PAGES_RESERVED => HugePages::Reserved,
             _ => return Err(CONNTAB_EINVAL),
         };
-        if self.reserved != [0; 2] {
+        if self.reserved != [0; 2] || self.reserved2 != 0 {
             return Err(CONNTAB_EINVAL);
         }
         let len = usize::try_from(self.memory_size).map_err(|_| CONNTAB_EINVAL)?;
@@ -103,6 +111,7 @@ impl conntab_config {
         });
         Ok(Config {
             max: self.max,
+            max_reserve: self.max_reserve,
             hashsize: self.hashsize,
             workers: self.workers,
             acct: self.acct != 0,
@@ -138,7 +147,7 @@ pub extern "C" fn conntab_config_init(config: *mut conntab_config, size: usize) 
     CONNTAB_OK
 }
 
-/// How many bytes a table of this configuration will reserve, to the byte; written to `bytes`. (Besides there are a few
+/// How many bytes a table of this configuration will take when it is made, to the byte; written to `bytes`. (Besides there are a few
 /// kilobytes of bookkeeping, and 12 kB for each worker, from the heap.) Returns CONNTAB_OK, or an error as
 /// conntab_table_new would. Any thread; never blocks.
 #[unsafe(no_mangle)]

@@ -25,7 +25,7 @@ pub const CONNTAB_ESTATE: c_int = -6;
 pub const CONNTAB_EPROTO: c_int = -7;
 /// The configuration reserved no room for that.
 pub const CONNTAB_EROOM: c_int = -8;
-/// The worker is in use by another thread at this moment.
+/// The worker, or for conntab_table_set_max the table's `max`, is in use by another thread at this moment.
 pub const CONNTAB_EBUSY: c_int = -9;
 
 /// What an error means, in English. Static: not to be freed; for a number that is no error, "unknown error". Any
@@ -42,7 +42,7 @@ pub extern "C" fn conntab_strerror(error: c_int) -> *const c_char {
         CONNTAB_ESTATE => c"the connection is not this worker's, or not unconfirmed any more",
         CONNTAB_EPROTO => c"it is of another protocol than what was asked for",
         CONNTAB_EROOM => c"the configuration reserved no room for that",
-        CONNTAB_EBUSY => c"the worker is in use by another thread at this moment",
+        CONNTAB_EBUSY => c"in use by another thread at this moment",
         _ => c"unknown error",
     };
     text.as_ptr()
@@ -82,6 +82,8 @@ pub(super) fn number(error: &ConfigError) -> c_int {
         ConfigError::Memory { .. } | ConfigError::Random(_) => CONNTAB_ENOMEM,
         ConfigError::Region { len, needed } if len < needed => CONNTAB_ENOMEM,
         ConfigError::TooManyWorkers(_) => CONNTAB_EUSERS,
+        ConfigError::Busy => CONNTAB_EBUSY,
+        ConfigError::Overflow => CONNTAB_EROOM,
         _ => CONNTAB_EINVAL,
     }
 }

@@ -19,7 +19,8 @@ pub(super) fn table_of<'a>(table: *const conntab_table) -> Option<&'a Table> {
     unsafe { table.as_ref() }.map(|table| &table.0)
 }
 
-/// Makes a table and reserves its memory: all that it will ever use, besides 12 kB from the heap for each worker.
+/// Makes a table and takes its memory: all that it will use before conntab_table_set_max raises its `max`, besides 12 kB from
+/// the heap for each worker.
 /// `size`: sizeof(struct conntab_config). Writes the table to `out`; the caller owns it (conntab_table_free).
 ///
 /// Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or a field out of range (conntab_config_explain says which); CONNTAB_E2BIG;
@@ -65,6 +66,22 @@ pub extern "C" fn conntab_table_set(table: *const conntab_table, name: *const c_
     match tunable(name).and_then(|name| table.set(name, value).map_err(|e| number(&e))) {
         Ok(()) => CONNTAB_OK,
         Err(error) => error,
+    }
+}
+
+/// Changes the most connections there may be, `max`, while packets flow: 64 to conntab_config.max_reserve. A higher one takes
+/// memory and doubles the buckets where it asks for that, in the calling thread and with some help of the workers, about a
+/// second for each million connections; no packet waits for it. A lower one ends no connection and gives no memory back: new
+/// connections then take the place of others, but for up to 64 that each worker may open at once.
+///
+/// Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or out of range; CONNTAB_ENOMEM; CONNTAB_EBUSY: another call is at work. After an
+/// error `max` is what it was, and the call may be repeated. Any thread; makes system calls; not for the packet path.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_table_set_max(table: *const conntab_table, max: u32) -> c_int {
+    let Some(table) = table_of(table) else { return CONNTAB_EINVAL };
+    match table.set_max(max) {
+        Ok(()) => CONNTAB_OK,
+        Err(error) => number(&error),
     }
 }
 
@@ -249,10 +266,14 @@ pub struct conntab_stats {
     pub overflow_exhausted: u64,
     /// Other loops that met their bound. Harmless, and expected to stay 0.
     pub bounds: u64,
+    /// Buckets there are, overflow buckets apart.
+    pub buckets: u64,
+    /// Bytes that the table has taken: what conntab_config_memory says, and what conntab_table_set_max has taken since.
+    pub memory: u64,
 }
 
 /// The names of the fields, in order.
-static STATS: [&std::ffi::CStr; 30] = [
+static STATS: [&std::ffi::CStr; 32] = [
     c"found",
     c"invalid",
     c"insert",
@@ -283,6 +304,8 @@ static STATS: [&std::ffi::CStr; 30] = [
     c"attempts_exhausted",
     c"overflow_exhausted",
     c"bounds",
+    c"buckets",
+    c"memory",
 ];
 
 const _: () = assert!(size_of::<conntab_stats>() == STATS.len() * 8);
@@ -335,6 +358,8 @@ pub extern "C" fn conntab_table_stats(
         attempts_exhausted: usage.attempts_exhausted,
         overflow_exhausted: usage.overflow_exhausted,
         bounds: usage.bounds,
+        buckets: usage.buckets,
+        memory: table.memory(),
     };
     // SAFETY: C promises `size` writable bytes.
     unsafe { sized_out(&all, stats, size) };

@@ -42,10 +42,10 @@ fn c_and_rust_agree() {
             conn, original, reply, zone_orig, zone_reply, status, proto_state, has_counters, has_delta_time, reserved, mark, timeout_ms, gre_timeout, gre_stream_timeout, reserved2, counters, delta_time,
         }
         conntab_config config {
-            max, hashsize, workers, user_data, events, timeout_policies, acct, timestamp, nat6, prefault, pages, fixed_key, reserved, hash_key, memory, memory_size,
+            max, hashsize, workers, user_data, events, timeout_policies, acct, timestamp, nat6, prefault, pages, fixed_key, reserved, hash_key, memory, memory_size, max_reserve, reserved2,
         }
         conntab_stats stats {
-            found, invalid, insert, insert_failed, drop, early_drop, error, search_restart, clash_resolve, chaintoolong, ignored, busy, expired, deleted, not_confirmed, reclaim_stalled, events_lost, late_sweep, connections, max, entries, free, waiting, overflow, overflow_used, lost, insert_restarts, attempts_exhausted, overflow_exhausted, bounds,
+            found, invalid, insert, insert_failed, drop, early_drop, error, search_restart, clash_resolve, chaintoolong, ignored, busy, expired, deleted, not_confirmed, reclaim_stalled, events_lost, late_sweep, connections, max, entries, free, waiting, overflow, overflow_used, lost, insert_restarts, attempts_exhausted, overflow_exhausted, bounds, buckets, memory,
         }
         conntab_reaped reaped {
             examined, expired, chains, wrapped,

@@ -53,12 +53,12 @@ pub(crate) struct Stats {
 impl<E: Entry> Core<E> {
     pub(crate) fn stats(&self) -> Stats {
         let back = self.recycled.get() + self.recycled_unused.get();
-        let entries = self.entries.len() as u64;
+        let entries = u64::from(self.entries());
         Stats {
             entries,
             free: (entries + back).saturating_sub(self.popped.get()).min(entries),
             waiting: self.waiting(),
-            overflow: self.overflow.len() as u64,
+            overflow: self.growth.overflow.get(),
             overflow_used: self.pool_popped.get().saturating_sub(self.pool_returned.get()),
             chain_too_long: self.count.chain_too_long.get(),
             overflow_exhausted: self.count.overflow_exhausted.get(),
@@ -83,7 +83,7 @@ impl<E: Entry> Core<E> {
             None => Ok(()),
         };
         let link = |i: u32| self.entries[i as usize].link();
-        for index in follow(self.free.first(), self.entries.len(), link)? {
+        for index in follow(self.free.first(), self.entries() as usize, link)? {
             put(index, "free")?;
             audit.free += 1;
         }
@@ -109,8 +109,8 @@ impl<E: Entry> Core<E> {
         if let Some(list) = self.retired.iter().find_map(|retired| retired.indices.chain.peek()) {
             return Err(format!("still retired: {list:?}"));
         }
-        if index_at.len() != self.entries.len() {
-            return Err(format!("{} of {} entries accounted for", index_at.len(), self.entries.len()));
+        if index_at.len() != self.entries() as usize {
+            return Err(format!("{} of {} entries accounted for", index_at.len(), self.entries()));
         }
 
         let mut put = |over, place| match bucket_at.insert(over, place) {
@@ -118,16 +118,24 @@ impl<E: Entry> Core<E> {
             None => Ok(()),
         };
         let over_link = |o: u32| &self.over_link[o as usize];
-        for over in follow(self.pool.first(), self.overflow.len(), over_link)? {
+        let overflow = self.growth.overflow.get() as u32;
+        for over in follow(self.pool.first(), overflow as usize, over_link)? {
             put(over, "pool")?;
         }
-        let fresh = self.pool.used(self.overflow.len() as u32);
-        for over in fresh..self.overflow.len() as u32 {
+        for over in self.pool.used(overflow)..overflow {
             put(over, "fresh")?;
         }
+        let mut spares = 0;
+        for local in locals {
+            for &over in local.spares.all() {
+                put(over, "spare")?;
+                spares += 1;
+            }
+        }
         let mut slots = 0;
-        for head in 0..self.heads.len() {
-            let mut at = &self.heads[head];
+        self.audit_arrays()?;
+        for head in 0..self.size() {
+            let mut at = self.head_in(self.size(), head);
             let mut length = 1;
             loop {
                 slots += self.audit_bucket(at, head)?;
@@ -152,8 +160,8 @@ impl<E: Entry> Core<E> {
         if let Some(list) = self.retired.iter().find_map(|retired| retired.buckets.chain.peek()) {
             return Err(format!("buckets still retired: {list:?}"));
         }
-        if bucket_at.len() != self.overflow.len() {
-            return Err(format!("{} of {} overflow buckets", bucket_at.len(), self.overflow.len()));
+        if bucket_at.len() != overflow as usize {
+            return Err(format!("{} of {overflow} overflow buckets", bucket_at.len()));
         }
 
         let mut expected = 0;
@@ -179,22 +187,47 @@ impl<E: Entry> Core<E> {
             stats if stats.lost > 0 => Err(format!("lost slots: {stats:?}")),
             stats if stats.waiting > 0 => Err(format!("still waiting: {stats:?}")),
             stats if stats.free != audit.free => Err(format!("free miscounted: {stats:?}, {audit:?}")),
-            stats if stats.overflow_used != audit.linked => {
+            stats if stats.overflow_used != audit.linked + spares => {
                 Err(format!("overflow miscounted: {stats:?}, {audit:?}"))
             }
             _ => Ok(audit),
         }
     }
 
+    /// Growth is over; nothing of it is left undone, and what is to come is untouched. (In models nothing is given back.)
+    fn audit_arrays(&self) -> Result<(), String> {
+        let (left, size) = (self.left_behind() as usize, self.size() as usize);
+        if self.is_growing() {
+            return Err("still growing".into());
+        }
+        if self.growth.free.get() as usize != left {
+            return Err(format!("{left} heads left behind, {} released", self.growth.free.get()));
+        }
+        let metas = |heads: &[bucket::Bucket], meta| {
+            heads.iter().all(|head| head.meta.load(Ordering::Acquire) & meta::MOVED == meta)
+        };
+        if cfg!(conntab_loom) && !metas(&self.heads[..left], meta::MOVED) {
+            return Err("a chain that was left behind".into());
+        }
+        if !metas(&self.heads[left..left + size], 0) {
+            return Err("a chain that has moved away".into());
+        }
+        let words = self.heads[left + size..].iter().flat_map(|head| head.slots.iter().chain([&head.meta]));
+        match words.filter(|word| word.load(Ordering::Acquire) != bucket::UNINIT).count() {
+            0 => Ok(()),
+            n => Err(format!("{n} words of an array that is not in use")),
+        }
+    }
+
     /// The occupied slots of one bucket, each of which must belong here.
-    fn audit_bucket(&self, bucket: &bucket::Bucket, head: usize) -> Result<u64, String> {
+    fn audit_bucket(&self, bucket: &bucket::Bucket, head: u64) -> Result<u64, String> {
         let mut occupied = 0;
         for slot in &bucket.slots {
             let word = slot.load(Ordering::Acquire);
             if bucket::occupied(word) {
                 let (index, dir) = (bucket::index(word), bucket::dir(word));
                 let hash = self.hash(&self.key(index, dir));
-                if (hash & self.mask) as usize != head || bucket::slot(index, dir, self.tag(hash)) != word {
+                if hash & (self.size() - 1) != head || bucket::slot(index, dir, self.tag(hash)) != word {
                     return Err(format!("slot {word:#x} does not belong into bucket {head}"));
                 }
                 occupied += 1;

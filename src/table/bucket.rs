@@ -8,8 +8,8 @@
 //! UNINIT = 0, EMPTY = 1, CLOSED = 2: below every tag, whose highest bit is always set, so they match none.
 //! ```
 //!
-//! FROZEN and MOVED belong to online growth, which does not exist yet: nothing sets them. Readers mask FROZEN and
-//! writers compare whole words, so both already treat a frozen word as growth will need it.
+//! FROZEN and MOVED belong to growth (`grow.rs`) and stay for good once set. Readers mask FROZEN; writers compare whole
+//! words, so they never change a frozen one.
 
 use crate::memory::Zeroed;
 use crate::sync::AtomicU64;
@@ -17,6 +17,7 @@ use crate::sync::AtomicU64;
 /// Slots per bucket: a cache line less the meta word. The models have two, so that chains arise from a few entries.
 pub(crate) const SLOTS: usize = if cfg!(conntab_loom) { 2 } else { 7 };
 
+pub(crate) const UNINIT: u64 = 0;
 pub(crate) const EMPTY: u64 = 1;
 pub(crate) const CLOSED: u64 = 2;
 
@@ -24,7 +25,7 @@ pub(crate) const TAG_BITS: u32 = 30;
 const TAG: u64 = (1 << TAG_BITS) - 1;
 /// Set in every tag, so that comparing tags is enough to know that a slot is occupied.
 const TAGGED: u64 = 1 << (TAG_BITS - 1);
-const FROZEN: u64 = 1 << 30;
+pub(crate) const FROZEN: u64 = 1 << 30;
 const DIR_SHIFT: u32 = 31;
 const INDEX_SHIFT: u32 = 32;
 
@@ -65,6 +66,12 @@ pub(crate) fn matches(slot: u64, tag: u64) -> bool {
     slot & TAG == tag
 }
 
+/// The tag of an occupied slot.
+#[inline(always)]
+pub(crate) fn tag_of(slot: u64) -> u64 {
+    slot & TAG
+}
+
 /// The entry of an occupied slot.
 #[inline(always)]
 pub(crate) fn index(slot: u64) -> u32 {
@@ -85,10 +92,9 @@ pub(crate) fn thawed(slot: u64) -> u64 {
 /// The meta word and its bits.
 pub(crate) mod meta {
     pub(crate) const INIT: u64 = 1;
-    /// Room for growth: the chain is being copied.
+    /// The chain is being copied.
     pub(crate) const FROZEN: u64 = 1 << 1;
-    /// Room for growth: the chain lives in the next array.
-    #[expect(dead_code, reason = "reserved for growth")]
+    /// The chain lives in the next array.
     pub(crate) const MOVED: u64 = 1 << 2;
     /// An overflow bucket given up for good: its slots are all CLOSED and its link is final.
     pub(crate) const CLOSED: u64 = 1 << 3;

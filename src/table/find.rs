@@ -115,21 +115,28 @@ impl<E: Entry> Core<E> {
         debug_assert!(hashes.len() == keys.len() && keys.len() == out.len() && keys.len() <= MAX_BURST);
         let n = hashes.len().min(keys.len()).min(out.len()).min(MAX_BURST);
         let (hashes, keys, out) = (&hashes[..n], &keys[..n], &mut out[..n]);
-        // A slot word to compare, or 0; bit i of `absent`: none in the head bucket.
+        // One array for all stages: what has moved out of it takes the plain lookup.
+        let size = self.size();
+        // A slot word to compare, or 0; bit i of `absent`: none in the head bucket; of `further`: look beyond.
         let mut slots = [0_u64; MAX_BURST];
         let mut absent = 0_u64;
+        let mut further = 0_u64;
         for (i, (&hash, slot)) in hashes.iter().zip(&mut slots).enumerate() {
-            *slot = self.first_match(self.head(hash), self.tag(hash));
+            let bucket = self.head_in(size, hash);
+            // Before its slots.
+            let moved = self.has_moved(bucket);
+            let found = self.first_match(bucket, self.tag(hash));
+            *slot = if moved { 0 } else { found };
+            further |= u64::from(moved) << i;
             absent |= u64::from(*slot == 0) << i;
             // Without a branch to guess: entry 0 if there is none.
             prefetch_nth(&self.entries, bucket::index(*slot) as usize * usize::from(*slot != 0));
         }
-        // An overflow bucket to visit; bit i of `further`: and what is behind it.
+        // An overflow bucket to visit.
         let mut overs = [0_u32; MAX_BURST];
         let mut chained = 0_u64;
-        let mut further = 0_u64;
-        for i in bits(absent) {
-            if let Some(over) = meta::link(self.head(hashes[i]).meta.load(Ordering::Acquire)) {
+        for i in bits(absent & !further) {
+            if let Some(over) = meta::link(self.head_in(size, hashes[i]).meta.load(Ordering::Acquire)) {
                 overs[i] = over;
                 chained |= 1 << i;
                 prefetch(self.over(over));
@@ -191,11 +198,10 @@ impl<E: Entry> Core<E> {
         (life(word) == LIVE && entry.generation().load(Ordering::Relaxed) == generation).then_some(entry)
     }
 
-    /// The LIVE entries of one bucket's chain, once for each slot.
-    pub(crate) fn bucket_scan(&self, local: &Local<E>, bucket: u32, mut f: impl FnMut(Hit)) {
+    /// The LIVE entries of the chain of a hash, once for each slot.
+    pub(crate) fn bucket_scan(&self, local: &Local<E>, hash: u64, mut f: impl FnMut(Hit)) {
         debug_assert!(local.of(self) && local.is_entered());
-        // The head is chosen by the low bits of a hash; any hash with these will do.
-        self.walk(u64::from(bucket), |bucket, _| {
+        self.walk(hash, |bucket, _| {
             for slot in &bucket.slots {
                 let slot = slot.load(Ordering::Acquire);
                 if bucket::occupied(slot) {

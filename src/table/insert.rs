@@ -128,8 +128,8 @@ impl<E: Entry> Core<E> {
         let all = &mut all[..n];
         for (hashes, (index, hash)) in all.iter_mut().zip(burst) {
             *hashes = self.hashes(*index, *hash);
-            prefetch_to_write(self.head(hashes.of[0]));
-            prefetch_to_write(self.head(hashes.of[1]));
+            prefetch_to_write(self.line(hashes.of[0]));
+            prefetch_to_write(self.line(hashes.of[1]));
         }
         // Bit i: entry i may clash with an earlier one, and waits until that is decided.
         let waiting = waiting(all);
@@ -172,9 +172,12 @@ impl<E: Entry> Core<E> {
     #[inline(always)]
     pub(super) fn prefetch_behind(&self, hash: u64) {
         // Acquire: as in `walk`.
+        #[cfg(not(conntab_loom))]
         if let Some(over) = meta::link(self.head(hash).meta.load(Ordering::Acquire)) {
             prefetch(self.over(over));
         }
+        #[cfg(conntab_loom)]
+        let _ = hash;
     }
 
     #[inline(always)]
@@ -237,8 +240,11 @@ impl<E: Entry> Core<E> {
         now: u32,
         expired: &mut impl FnMut(u32, u64),
     ) -> Result<(), Insert> {
+        self.help(local, hashes.of[0]);
         // Where no key's tag is in sight nobody needs to be looked for before: the scan behind the fence would find him.
-        let glances = hashes.of.map(|hash| self.glance(self.head(hash), self.tag(hash)));
+        let glance =
+            |hash| if attempt == 0 { self.glance(self.head(hash), self.tag(hash)) } else { (0, SLOTS) };
+        let glances = hashes.of.map(glance);
         let search = attempt > 0 || glances[0].0 | glances[1].0 != 0;
         if search && let Some(done) = self.find_clash(local, index, hashes, now, expired) {
             self.give_back(local, index, attempt > 0);
@@ -252,6 +258,7 @@ impl<E: Entry> Core<E> {
         for (d, glance) in glances.iter().enumerate().take(hashes.n) {
             let (hash, dir) = (hashes.of[d], d as u32);
             let slot = bucket::slot(index, dir, self.tag(hash));
+            // (Of the next array, if it has moved meanwhile: as good as any.)
             let there = self.head(hash).slots.get(glance.1);
             let placed = if there.is_some_and(|there| self.place_at(there, slot)) {
                 Ok(())
@@ -331,8 +338,22 @@ impl<E: Entry> Core<E> {
                 }
                 // Acquire: as in `walk`.
                 let mut seen = bucket.meta.load(Ordering::Acquire);
+                if seen & meta::FROZEN != 0 {
+                    // A copy of it is being made, which will not have what comes now.
+                    match self.move_on(local, hash) {
+                        true => continue 'again,
+                        false => break 'again,
+                    }
+                }
                 while meta::link(seen).is_none() {
-                    if seen & (meta::CLOSED | meta::FROZEN) != 0 {
+                    if seen & meta::FROZEN != 0 || self.moves(hash) {
+                        // Moved, the chain is half as long; and growth counts on it that none is prolonged (`grow`).
+                        match self.move_on(local, hash) {
+                            true => continue 'again,
+                            false => break 'again,
+                        }
+                    }
+                    if seen & meta::CLOSED != 0 {
                         // Nothing may be linked behind it any more; its closer may be asleep: unlink it for him.
                         self.sweep(local, hash);
                         continue 'again;
@@ -343,6 +364,12 @@ impl<E: Entry> Core<E> {
                         break 'again;
                     }
                     let Some(over) = spare.or_else(|| self.take_overflow(word)) else {
+                        // Has it moved meanwhile, or got a link? Then none is needed.
+                        let now = bucket.meta.load(Ordering::Acquire);
+                        if now != seen {
+                            seen = now;
+                            continue;
+                        }
                         self.count.overflow_exhausted.add(1);
                         break 'again;
                     };
@@ -384,11 +411,12 @@ impl<E: Entry> Core<E> {
     /// An overflow bucket from the pool, open, with `word` in its first slot.
     fn take_overflow(&self, word: u64) -> Option<u32> {
         let mut over = [0];
-        if self.pool.pop(self.overflow.len() as u32, &mut over, |o| &self.over_link[o as usize]) == 0 {
+        let open_to_inserts = self.growth.open.get() as u32;
+        if self.pool.pop(open_to_inserts, &mut over, |o| &self.over_link[o as usize]) == 0 {
             return None;
         }
         self.pool_popped.add(1);
-        open(self.over(over[0]), Some(word));
+        open(self.over(over[0]), &[word], None);
         Some(over[0])
     }
 

@@ -30,10 +30,12 @@
 //! - **(E)** What was written to an entry before `insert` is visible to whoever finds it. Changes to it while LIVE
 //!   are the caller's affair.
 //! - **(F)** Exhaustion (entries, overflow buckets, chain length, attempts) is a value, counted, never a panic.
+//! - **(G)** All this holds while the table grows. Growth makes nobody wait: it moves chains one by one, and of each
+//!   insert or delete it asks a bounded piece of work.
 //!
 //! # Invariants
 //! Stated where they live: life and attempts in [`word`] (W1..W3), slots and chains here, lists in [`stack`], what
-//! may be retired in [`reclaim`] (R1).
+//! may be retired in [`reclaim`] (R1), growth in [`grow`].
 //! - **(I1)** The word is the truth; slots are hints that lead to it. Readers accept only LIVE.
 //! - **(I2)** An entry in INS has zero to two slots, in READY and LIVE exactly its two (one if its keys are equal),
 //!   afterwards its one cleaner (the winner of the change to DEAD; for KILLED the inserter) removes each once.
@@ -42,16 +44,23 @@
 //! - **(I4)** An overflow bucket whose meta is CLOSED has a final link; only such a bucket is unlinked, by one
 //!   compare-exchange on a predecessor that is not CLOSED itself. Head buckets are never closed.
 //! - **(I5)** A chain has at most [`MAX_CHAIN`] buckets: buckets are added at its end alone.
+//! - **(I6)** A slot or meta word that is FROZEN never changes but for MOVED, which the meta of a head gets once all of its
+//!   chain has been copied, and keeps. Until then the chain is the one that counts, from then on its copy.
+//! - **(I7)** A word of an array that is being filled leaves UNINIT once, for what everybody would put there. Nobody but
+//!   those who fill it reads or writes a bucket of it before the MOVED of the head that it was copied from.
 //!
 //! # Progress
-//! Lookups are wait-free but for the length of the chain; a walker meets each overflow bucket at most once, since none
-//! comes back while it is entered. Inserts and deletes are lock-free: a loser helps the winner before it tries again.
-//! Nobody waits for a descheduled thread; such a thread, entered, delays reuse and nothing else. Every loop has a
-//! bound, and the bounds that can be met in practice have a counter in [`audit::Stats`].
+//! Lookups are wait-free but for the length of the chain, and a step for each doubling that overtakes them; a walker
+//! meets each overflow bucket at most once, since none comes back while it is entered. Inserts and deletes are lock-free: a
+//! loser helps the winner before it tries again, and who meets a chain that is being moved moves it. Nobody waits for a
+//! descheduled thread; such a thread, entered, delays reuse and nothing else. Every loop has a bound, and the bounds that
+//! can be met in practice have a counter in [`audit::Stats`].
 
 mod audit;
 mod bucket;
+mod extend;
 mod find;
+mod grow;
 mod insert;
 mod reclaim;
 mod remove;
@@ -110,13 +119,18 @@ pub(crate) trait KeyHash<K>: Send + Sync + 'static {
 pub(crate) struct Geometry {
     /// Head buckets: a power of two.
     pub buckets: u32,
-    /// Overflow buckets.
+    /// Overflow buckets to begin with.
     pub overflow: u32,
+    /// Entries to begin with.
     pub entries: u32,
     /// The bound of [`Table::local`].
     pub workers: u32,
     /// First bit of the hash that belongs to the tag.
     pub tag_shift: u32,
+    /// The most it may grow to: so many doublings of the buckets, overflow buckets, entries.
+    pub doublings: u32,
+    pub most_overflow: u32,
+    pub most_entries: u32,
 }
 
 impl Geometry {
@@ -132,6 +146,7 @@ impl Geometry {
             && (1..u32::MAX).contains(&self.entries)
             && (1..=1 << 16).contains(&self.workers)
             && self.tag_shift <= u64::BITS - TAG_BITS
+            && self.valid_growth()
     }
 }
 
@@ -143,6 +158,8 @@ pub(crate) enum Error {
     Memory(NoMemory),
     /// No such worker, or it has its access already.
     Worker,
+    /// Growth found no overflow bucket.
+    Overflow,
 }
 
 impl fmt::Display for Error {
@@ -151,6 +168,7 @@ impl fmt::Display for Error {
             Error::Geometry => f.write_str("table size out of range"),
             Error::Memory(error) => error.fmt(f),
             Error::Worker => f.write_str("no such worker, or in use"),
+            Error::Overflow => f.write_str("no overflow bucket for growth"),
         }
     }
 }
@@ -179,7 +197,9 @@ pub(crate) struct Table<E: Entry> {
 pub(crate) struct Core<E: Entry> {
     geometry: Geometry,
     hasher: E::Hasher,
-    mask: u64,
+    /// Which array of head buckets is in use.
+    root: grow::Root,
+    /// All arrays of head buckets, one behind the other, each twice as large as the one before it: see `grow`.
     heads: Array<Bucket>,
     overflow: Array<Bucket>,
     entries: Array<E>,
@@ -191,6 +211,7 @@ pub(crate) struct Core<E: Entry> {
     free: Stack,
     /// Free overflow buckets.
     pool: Stack,
+    growth: grow::Growth,
     // Entries: out of `free`; back through the epoch; back without need of it.
     popped: Counter,
     recycled: Counter,
@@ -208,6 +229,9 @@ pub(crate) struct Core<E: Entry> {
     epoch_steps: AtomicU32,
     #[cfg(conntab_loom)]
     epoch_matters: std::sync::atomic::AtomicBool,
+    /// The same for the change of `root`.
+    #[cfg(conntab_loom)]
+    root_matters: std::sync::atomic::AtomicBool,
 }
 
 impl<E: Entry> std::ops::Deref for Table<E> {
@@ -220,7 +244,7 @@ impl<E: Entry> std::ops::Deref for Table<E> {
 }
 
 impl<E: Entry> Table<E> {
-    /// A table of this geometry. Reserves everything it will ever use.
+    /// A table of this geometry. Reserves everything it will ever use, but what growth commits.
     pub(crate) fn new(geometry: Geometry, hasher: E::Hasher, memory: Options<'_>) -> Result<Self, Error> {
         if !geometry.valid() {
             return Err(Error::Geometry);
@@ -228,14 +252,15 @@ impl<E: Entry> Table<E> {
         let core = Core {
             geometry,
             hasher,
-            mask: u64::from(geometry.buckets) - 1,
-            heads: Array::<Bucket>::new(geometry.buckets as usize, memory)?,
-            overflow: Array::new(geometry.overflow as usize, memory)?,
-            entries: Array::new(geometry.entries as usize, memory)?,
-            over_link: Array::new(geometry.overflow as usize, memory)?,
+            root: grow::Root::new(geometry.buckets),
+            heads: Array::reserve(geometry.buckets as usize, geometry.heads(), memory)?,
+            overflow: Array::reserve(geometry.overflow as usize, geometry.most_overflow as usize, memory)?,
+            entries: Array::reserve(geometry.entries as usize, geometry.most_entries as usize, memory)?,
+            over_link: Array::reserve(geometry.overflow as usize, geometry.most_overflow as usize, memory)?,
             retired: Array::new(geometry.workers as usize + 1, memory)?,
             free: Stack::default(),
             pool: Stack::default(),
+            growth: grow::Growth::new(&geometry),
             popped: Counter::default(),
             recycled: Counter::default(),
             recycled_unused: Counter::default(),
@@ -248,44 +273,43 @@ impl<E: Entry> Table<E> {
             epoch_steps: AtomicU32::default(),
             #[cfg(conntab_loom)]
             epoch_matters: Default::default(),
+            #[cfg(conntab_loom)]
+            root_matters: Default::default(),
         };
-        for bucket in core.heads.iter() {
-            open(bucket, None);
+        for bucket in &core.heads[..geometry.buckets as usize] {
+            open(bucket, &[], None);
         }
         Ok(Self { core: Arc::new(core), epoch: reclaim::Epoch::new() })
     }
 
-    /// Exactly the bytes that `new` reserves; None if the geometry is out of range.
+    /// Exactly the bytes that `new` takes; None if the geometry is out of range.
     pub(crate) fn memory(geometry: &Geometry, memory: Options<'_>) -> Option<u64> {
         geometry.valid().then(|| {
-            Array::<Bucket>::bytes(geometry.buckets as usize, memory)
-                + Array::<Bucket>::bytes(geometry.overflow as usize, memory)
-                + Array::<E>::bytes(geometry.entries as usize, memory)
-                + Array::<AtomicU32>::bytes(geometry.overflow as usize, memory)
+            let [overflow, most] = [geometry.overflow as usize, geometry.most_overflow as usize];
+            let [entries, most_entries] = [geometry.entries as usize, geometry.most_entries as usize];
+            Array::<Bucket>::bytes_of(geometry.buckets as usize, geometry.heads(), memory)
+                + Array::<Bucket>::bytes_of(overflow, most, memory)
+                + Array::<E>::bytes_of(entries, most_entries, memory)
+                + Array::<AtomicU32>::bytes_of(overflow, most, memory)
                 + Array::<reclaim::Retired>::bytes(geometry.workers as usize + 1, memory)
         })
     }
 }
 
-/// Makes a bucket usable: empty, or with one slot filled. It must be private to the caller, who publishes it.
-fn open(bucket: &Bucket, first: Option<u64>) {
+/// Makes a bucket usable, with these words in its first slots. It must be private to the caller, who publishes it.
+fn open(bucket: &Bucket, words: &[u64], link: Option<u32>) {
     // Relaxed, all: published by the Release that links the bucket, or by handing the whole table to a thread.
-    for slot in &bucket.slots {
-        slot.store(EMPTY, Ordering::Relaxed);
+    for (i, slot) in bucket.slots.iter().enumerate() {
+        slot.store(words.get(i).copied().unwrap_or(EMPTY), Ordering::Relaxed);
     }
-    if let Some(word) = first {
-        bucket.slots[0].store(word, Ordering::Relaxed);
-    }
-    bucket.meta.store(meta::INIT, Ordering::Relaxed);
+    bucket.meta.store(meta::with_link(meta::INIT, link), Ordering::Relaxed);
 }
 
 impl<E: Entry> Core<E> {
-    pub(crate) fn geometry(&self) -> &Geometry {
-        &self.geometry
-    }
-
+    /// Entries there are at present: never fewer than before. (Relaxed: their memory reads as free entries from the
+    /// beginning; who knows of an index that is in use has been told of at least so many.)
     pub(crate) fn entries(&self) -> u32 {
-        self.entries.len() as u32
+        self.growth.entries.get() as u32
     }
 
     /// The entry of this index, whatever its life. `index` must be below [`Core::entries`].
@@ -298,11 +322,6 @@ impl<E: Entry> Core<E> {
     #[inline(always)]
     pub(crate) fn context(&self) -> &E::Hasher {
         &self.hasher
-    }
-
-    /// The head bucket of a hash.
-    pub(crate) fn bucket_of(&self, hash: u64) -> u32 {
-        (hash & self.mask) as u32
     }
 
     /// The generation of this index, which must be below [`Core::entries`].
@@ -329,12 +348,7 @@ impl<E: Entry> Core<E> {
     /// Fetches the bucket of a hash.
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(self.head(hash));
-    }
-
-    #[inline(always)]
-    fn head(&self, hash: u64) -> &Bucket {
-        &self.heads[(hash & self.mask) as usize]
+        prefetch(self.line(hash));
     }
 
     #[inline(always)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
+use super::grow::{HELP, Spares};
 use super::stack::{Chain, List};
 use super::{Core, Entry, Error, Table};
 use crate::memory::Zeroed;
@@ -89,6 +90,11 @@ pub(crate) struct Local<E: Entry> {
     pins: u64,
     pub(super) cache: [u32; CACHE],
     pub(super) cached: usize,
+    /// Overflow buckets for growth: taken from the pool, never linked.
+    pub(super) spares: Spares,
+    /// Chains that it will still help to move before it enters again, and how many it has.
+    pub(super) help: u32,
+    pub(super) helped: u32,
 }
 
 // SAFETY: what is not Send by itself is crossbeam's handle and guard: pointers to a heap-allocated participant that
@@ -102,7 +108,18 @@ impl<E: Entry> Local<E> {
     fn new(table: &Table<E>, chain: usize) -> Self {
         let handle = table.epoch.0.register();
         let core = table.core.clone();
-        let mut local = Self { guard: None, handle, core, chain, pins: 0, cache: [0; CACHE], cached: 0 };
+        let mut local = Self {
+            guard: None,
+            handle,
+            core,
+            chain,
+            pins: 0,
+            cache: [0; CACHE],
+            cached: 0,
+            spares: Spares::default(),
+            help: HELP,
+            helped: 0,
+        };
         // The very first pin collects.
         local.collecting_pin();
         local
@@ -115,6 +132,7 @@ impl<E: Entry> Local<E> {
     pub(crate) fn enter(&mut self) {
         #[cfg(conntab_loom)]
         self.core.epoch_step();
+        self.help = HELP;
         let Some(guard) = &mut self.guard else {
             self.guard = Some(self.handle.pin());
             self.pins += 1;
@@ -161,6 +179,7 @@ impl<E: Entry> Drop for Local<E> {
         let core = &*self.core;
         // Cached indices were never reachable since they came back, or not at all: no epoch needed.
         core.flush_cache(&mut self.cache, &mut self.cached);
+        core.flush_spares(&mut self.spares);
         // Release: the next holder of this chain sees our counters (they have one writer at a time).
         core.retired[self.chain].claimed.store(0, Ordering::Release);
     }
@@ -272,9 +291,11 @@ impl<E: Entry> Core<E> {
     /// it, if no other thread stays entered. Leaves first. Returns how many chains were handed over.
     pub(crate) fn reclaim(&self, local: &mut Local<E>) -> usize {
         local.leave();
+        self.flush_spares(&mut local.spares);
+        self.give_heads_back();
         let empty = |pile: &Pile| pile.chain.peek().is_none();
         let idle = self.retired.iter().all(|retired| empty(&retired.indices) && empty(&retired.buckets));
-        if idle && self.deferred.get() == self.called.get() {
+        if idle && self.all_handed_over() && self.deferred.get() == self.called.get() {
             // Nothing of ours; garbage of crossbeam's own can wait. What was counted only after its list had gone is free.
             for retired in self.retired.iter() {
                 self.recycled.add(retired.indices.newly_counted());
@@ -334,8 +355,27 @@ impl<E: Entry> Core<E> {
                 self.pool_returned.add(n);
             }
         }
-        self.deferred.add(chains as u64);
+        self.deferred.add(chains as u64 + self.hand_over_heads(core, guard));
         chains
+    }
+
+    /// Hands what growth has left behind to the epoch: of what is before the array in use, nobody who enters from now on
+    /// will read. Returns the number of calls deferred.
+    fn hand_over_heads(&self, core: &Arc<Core<E>>, guard: &Guard) -> u64 {
+        let left = self.left_behind();
+        if self.growth.handed.raise(left) == 0 {
+            return 0;
+        }
+        if mutated("array-skip-epoch") {
+            self.growth.free.raise(left);
+            return 0;
+        }
+        let core = core.clone();
+        guard.defer(move || {
+            core.growth.free.raise(left);
+            core.called.add(1);
+        });
+        1
     }
 
     /// A free entry, private to the caller: UNCONF, generation + 1, its own bits of the word 0.
@@ -345,7 +385,7 @@ impl<E: Entry> Core<E> {
         debug_assert!(local.of(self));
         if local.cached == 0 {
             let link = |i: u32| self.entries[i as usize].link();
-            local.cached = self.free.pop(self.entries.len() as u32, &mut local.cache[..REFILL], link);
+            local.cached = self.free.pop(self.entries(), &mut local.cache[..REFILL], link);
             self.popped.add(local.cached as u64);
         }
         local.cached = local.cached.checked_sub(1)?;

@@ -23,6 +23,14 @@ use super::{Core, Entry, Local, MAX_BURST};
 use crate::memory::{prefetch_nth, prefetch_to_write};
 use crate::sync::{AtomicU64, Ordering, fence, mutated};
 
+/// What became of a slot to be cleared.
+enum Cleared {
+    /// Empty; it was in this overflow bucket, or in a head.
+    Here(Option<u32>),
+    /// Its chain is being copied.
+    Frozen,
+}
+
 /// Tries of a delete whose entry is busy: each failure means that somebody else changed its own bits.
 const DELETE_TRIES: usize = 1024;
 
@@ -119,12 +127,15 @@ impl<E: Entry> Core<E> {
         let mut n = 0;
         for (slot, index) in all.iter_mut().zip(dead) {
             let hashes = self.hashes_of(index);
-            prefetch_to_write(self.head(hashes.of[0]));
-            prefetch_to_write(self.head(hashes.of[1]));
+            prefetch_to_write(self.line(hashes.of[0]));
+            prefetch_to_write(self.line(hashes.of[1]));
             *slot = (index, hashes);
             n += 1;
         }
         let all = &all[..n];
+        if let Some((_, hashes)) = all.first() {
+            self.help(local, hashes.of[0]);
+        }
         // (Alone there is nothing to overlap with.)
         for (index, hashes) in all.iter().filter(|_| n > 1) {
             for d in 0..hashes.n {
@@ -162,7 +173,8 @@ impl<E: Entry> Core<E> {
         slots.get(at)
     }
 
-    /// Empties the slot of `index` in direction `dir`: only its cleaner does so, and it is there exactly once (I2).
+    /// Empties the slot of `index` in direction `dir`: only its cleaner does so, and it is there exactly once (I2): in a
+    /// chain that is being copied, too, until that has moved.
     pub(super) fn clear(&self, local: &mut Local<E>, hash: u64, index: u32, dir: u32) {
         let word = bucket::slot(index, dir, self.tag(hash));
         // Release: as below. A head bucket is never closed.
@@ -171,28 +183,47 @@ impl<E: Entry> Core<E> {
         {
             return;
         }
-        let cleared = self.walk(hash, |bucket, over| {
-            for slot in &bucket.slots {
-                // Relaxed: we placed it, or have read with Acquire the word that its placer released.
-                if bucket::thawed(slot.load(Ordering::Relaxed)) != word {
-                    continue;
+        for _ in 0..ROUNDS {
+            match self.clear_in_chain(hash, word) {
+                Some(Cleared::Here(over)) => {
+                    if let Some(over) = over {
+                        self.close(local, hash, over);
+                    }
+                    return;
                 }
-                // Release: who places into this slot comes after our last use of it. (A failure can only be a freeze,
-                // which does not exist yet.)
-                if slot.compare_exchange(word, EMPTY, Ordering::Release, Ordering::Relaxed).is_ok() {
-                    return ControlFlow::Break(over);
+                // A frozen word is copied as it is: it has to go from the copy.
+                Some(Cleared::Frozen) => {
+                    self.move_on(local, hash);
                 }
-            }
-            ControlFlow::Continue(())
-        });
-        match cleared {
-            Some(Some(over)) => self.close(local, hash, over),
-            Some(None) => {}
-            None => {
-                debug_assert!(cfg!(conntab_mutate), "slot of {index} not found");
-                self.count.lost.add(1);
+                None => break,
             }
         }
+        debug_assert!(cfg!(conntab_mutate), "slot of {index} not found");
+        self.count.lost.add(1);
+    }
+
+    fn clear_in_chain(&self, hash: u64, word: u64) -> Option<Cleared> {
+        self.walk(hash, |bucket, over| {
+            for slot in &bucket.slots {
+                // Acquire: with a frozen word comes that growth has begun. (Otherwise Relaxed would do: we placed it, or
+                // have read with Acquire the word that its placer released.)
+                let seen = slot.load(Ordering::Acquire);
+                if bucket::thawed(seen) != word {
+                    continue;
+                }
+                let (ok, err) = (Ordering::Release, Ordering::Acquire);
+                if mutated("clear-frozen") {
+                    slot.store(EMPTY, ok);
+                    return ControlFlow::Break(Cleared::Here(over));
+                }
+                // Release: who places into this slot comes after our last use of it. A failure can only be a freeze.
+                return ControlFlow::Break(match slot.compare_exchange(word, EMPTY, ok, err) {
+                    Ok(_) => Cleared::Here(over),
+                    Err(_) => Cleared::Frozen,
+                });
+            }
+            ControlFlow::Continue(())
+        })
     }
 
     /// Closes overflow bucket `over`, a slot of which we have just cleared, if it is empty.
@@ -282,7 +313,7 @@ impl<E: Entry> Core<E> {
     }
 }
 
-/// CLOSED into the meta word of a bucket. False: frozen, then growth drops the bucket with its array.
+/// CLOSED into the meta word of a bucket. False: frozen, then growth retires the bucket.
 fn close_meta(bucket: &Bucket) -> bool {
     let mut seen = bucket.meta.load(Ordering::Acquire);
     // Fails only when an insert links a bucket behind this one, or a sweep unlinks one there: each time somebody else's

@@ -140,6 +140,8 @@ pub fn parse(data: &[u8], len: u32) -> Result<Headers, Reason> {
 /// Those of [`parse`].
 pub fn parse_into(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason> {
     match data.first() {
+        // Without IP options, as nearly all are: a length known beforehand.
+        Some(0x45) => ip::v4(data, len, out),
         Some(first) if first >> 4 == 4 => ip::v4(data, len, out),
         Some(first) if first >> 4 == 6 => ip::v6(data, len, out),
         Some(_) => Err(Reason::IpVersion),

@@ -46,8 +46,11 @@ fn sheet(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn Er
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
+/// A bar: its name, its length, its colour.
+type Bar = (String, f64, RGBColor);
+
 /// One panel: a bar for each name, with its value behind it.
-fn bars(area: &Area<'_>, title: &str, bars: &[(String, f64, RGBColor)]) -> Result<(), Box<dyn Error>> {
+fn bars(area: &Area<'_>, title: &str, bars: &[Bar]) -> Result<(), Box<dyn Error>> {
     const NAMES: i32 = 110;
     const VALUES: i32 = 60;
     let most = bars.iter().map(|bar| bar.1).fold(f64::MIN_POSITIVE, f64::max);
@@ -65,7 +68,7 @@ fn bars(area: &Area<'_>, title: &str, bars: &[(String, f64, RGBColor)]) -> Resul
 }
 
 /// Panels of bars, below each other in two columns.
-fn panels(all: &[(String, Vec<(String, f64, RGBColor)>)]) -> Plot {
+fn panels(all: &[(String, Vec<Bar>)]) -> Plot {
     let tallest = all.iter().map(|(_, bars)| bars.len()).max().unwrap_or(0) as u32;
     let rows = all.len().div_ceil(2).max(1);
     let height = 28 + 18 * tallest + 16;

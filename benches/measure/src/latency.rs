@@ -12,7 +12,11 @@
 //! | `reaping` | the same | a worker that ends expired connections, 1/8 of the table at a time |
 //! | `dump` | the same | a thread that dumps the table without a pause |
 //! | `flood` | the same | a worker that tracks and confirms a SYN flood; the table is full |
+//! | `growth` | see `growth.rs` | a thread that doubles the table, again and again; alone: it had the room |
 //! | `flood-inside` | every fourth packet a SYN of the flood | the table is full; alone: it has room |
+
+#[path = "growth.rs"]
+mod growth;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
@@ -37,8 +41,15 @@ pub struct Options {
     /// How long a slice takes, in ms of CPU time that is measured
     #[arg(long, default_value_t = 100)]
     ms: u64,
+    /// How often `growth` runs
+    #[arg(long, default_value_t = 4)]
+    rounds: usize,
     /// Which loads
-    #[arg(long, value_delimiter = ',', default_value = "steady,sweep,reaping,dump,flood,flood-inside")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "steady,growth,sweep,reaping,dump,flood,flood-inside"
+    )]
     loads: Vec<String>,
 }
 
@@ -353,6 +364,7 @@ pub fn run(options: &Options) {
                     });
                 },
             ),
+            "growth" => growth::run(options.flows, options.rounds),
             "flood-inside" => flood_inside(options),
             other => panic!("there is no load called {other}"),
         }

@@ -31,8 +31,8 @@ fn column(rows: &[Vec<String>], at: usize) -> Vec<&str> {
 #[test]
 fn latency() {
     let head = "load,case,p50,p99,p99.9,p99.99,max,pauses_over_1ms,bursts,unit";
-    let rows = rows("latency --flows 4k --slices 2 --ms 2", head);
-    let loads = ["steady", "sweep", "reaping", "dump", "flood", "flood-inside"];
+    let rows = rows("latency --flows 4k --slices 2 --ms 2 --rounds 1", head);
+    let loads = ["steady", "growth", "sweep", "reaping", "dump", "flood", "flood-inside"];
     assert_eq!(column(&rows, 0), loads);
     for row in &rows {
         let [p50, max, bursts] = [2, 6, 8].map(|at| row[at].parse::<u64>().expect("a number"));

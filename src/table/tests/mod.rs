@@ -2,6 +2,8 @@
 
 #[cfg(not(conntab_loom))]
 mod basic;
+#[cfg(not(conntab_loom))]
+mod growth;
 #[cfg(conntab_loom)]
 mod models;
 #[cfg(not(conntab_loom))]
@@ -86,7 +88,22 @@ impl KeyHash<u64> for Hasher {
 }
 
 pub(super) fn geometry(buckets: u32, overflow: u32, entries: u32, workers: u32) -> Geometry {
-    Geometry { buckets, overflow, entries, workers, tag_shift: 8 }
+    Geometry {
+        buckets,
+        overflow,
+        entries,
+        workers,
+        tag_shift: 8,
+        doublings: 0,
+        most_overflow: overflow,
+        most_entries: entries,
+    }
+}
+
+/// One that doubles so often, with what each doubling adds to the overflow buckets.
+pub(super) fn growing(from: Geometry, doublings: u32, most_entries: u32, tag_shift: u32) -> Geometry {
+    let most_overflow = Geometry::overflow_after(from.overflow, doublings, from.workers);
+    Geometry { doublings, most_overflow, most_entries, tag_shift, ..from }
 }
 
 pub(super) fn table(geometry: Geometry, hasher: Hasher) -> Table<Item> {

@@ -6,11 +6,11 @@ use std::sync::Barrier;
 
 use super::*;
 
-fn setting(name: &str, default: u32) -> u32 {
+pub(super) fn setting(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-fn random(state: &mut u64) -> u64 {
+pub(super) fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;

@@ -4,6 +4,7 @@
 //! hash is the identity, so a key's low bits choose its bucket. Entries are prepared before the threads start, unless
 //! the model is about that.
 
+mod growth;
 mod insert;
 mod overflow;
 mod remove;
