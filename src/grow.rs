@@ -32,8 +32,8 @@ impl Table {
     /// each million connections; the memory of the smaller arrays is given back on the way, or later by
     /// [`reap`](crate::Worker::reap) if a worker stands still at that moment.
     ///
-    /// A lower `max` ends no connection and gives no memory back: until there are fewer, connections that come take the place
-    /// of such as [may be evicted](crate::Config::max), but for up to 64 that each worker may open at once.
+    /// A lower `max` ends no connection and gives no memory back: until there are fewer, a connection that comes has to take
+    /// the place of one that may be evicted (early drop), but for up to 64 that each worker has room for already.
     ///
     /// An error leaves `max` as it was; the table may have more buckets and memory than before, which a further call
     /// uses. One call at a time: another one fails with [`ConfigError::Busy`].

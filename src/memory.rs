@@ -233,8 +233,8 @@ impl<T: Zeroed> Array<T> {
         Ok(array)
     }
 
-    /// Gets memory for the elements below `to`, zeroed, in pieces: it may take long. One caller at a time. After an error
-    /// some more of them may have memory, and it can be tried again.
+    /// Gets memory for the elements below `to`, zeroed, in pieces: it may take long. One caller at a time. An error: there
+    /// are as many as before.
     pub(crate) fn commit(&self, to: usize) -> Result<(), NoMemory> {
         let page = |n: usize| (n * size_of::<T>()).next_multiple_of(self.unit);
         let from = self.top.load(Ordering::Relaxed) as usize;
@@ -252,8 +252,13 @@ impl<T: Zeroed> Array<T> {
             let pieces = if self.touch { end - start } else { 0 };
             for from in (0..pieces).step_by(CHUNK) {
                 // SAFETY: as above.
-                let at = unsafe { at.add(from) };
-                populate(at, CHUNK.min(pieces - from)).map_err(fail)?;
+                let piece = unsafe { at.add(from) };
+                if let Err(errno) = populate(piece, CHUNK.min(pieces - from)) {
+                    // What there was goes back.
+                    // SAFETY: a part of our own mapping that nobody uses yet: zero, and it stays so.
+                    unsafe { libc::madvise(at.as_ptr().cast(), end - start, libc::MADV_DONTNEED) };
+                    return Err(fail(errno));
+                }
             }
             self.committed.fetch_add((end - start) as u64, Ordering::Relaxed);
         }
@@ -430,47 +435,4 @@ pub(crate) fn prefetch_nth<T>(of: &[T], n: usize) {
 }
 
 #[cfg(all(test, not(conntab_loom)))]
-mod tests {
-    use super::*;
-    use crate::sync::{AtomicU32, AtomicU64, Ordering};
-
-    #[test]
-    fn zeroed_aligned_and_rounded() {
-        for huge in [Huge::None, Huge::Madvise] {
-            for prefault in [false, true] {
-                for len in [0, 1, 1000, (3 << 20) / 8 + 1] {
-                    let options = Options { huge, prefault, ..Options::default() };
-                    let array = Array::<AtomicU64>::new(len, options).expect("memory");
-                    assert_eq!(array.len(), len);
-                    assert_eq!(array.mapped as u64, Array::<AtomicU64>::bytes(len, options));
-                    assert!(array.iter().all(|word| word.load(Ordering::Relaxed) == 0));
-                    for word in array.iter() {
-                        word.store(u64::MAX, Ordering::Relaxed);
-                    }
-                    if len > 0 {
-                        let align = if huge == Huge::Madvise && len > 1000 { HUGE } else { PAGE };
-                        assert_eq!(array.as_ptr().addr() as u64 % align, 0);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn bytes() {
-        let plain = Options::default();
-        let huge = Options { huge: Huge::Hugetlb, ..Options::default() };
-        assert_eq!(Array::<AtomicU32>::bytes(0, plain), 0);
-        assert_eq!(Array::<AtomicU32>::bytes(1, huge), 4096);
-        assert_eq!(Array::<AtomicU32>::bytes(1025, plain), 8192);
-        assert_eq!(Array::<AtomicU32>::bytes(1 << 20, huge), 4 << 20);
-        assert_eq!(Array::<AtomicU32>::bytes((1 << 20) + 1, huge), 6 << 20);
-    }
-
-    #[test]
-    fn too_much_is_an_error() {
-        let error = Array::<AtomicU64>::new(1 << 58, Options::default()).err().expect("no such memory");
-        assert!(error.to_string().contains("cannot reserve"));
-        assert!(Array::<AtomicU64>::new(usize::MAX, Options::default()).is_err());
-    }
-}
+mod tests;

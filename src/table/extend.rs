@@ -2,7 +2,7 @@
 //! given back. `grow` has the protocol.
 
 use super::grow::{GROWING, SIZE};
-use super::{Core, Entry, Error, Geometry, Local};
+use super::{Core, Entry, Error, Local};
 use crate::sync::Ordering;
 
 /// Heads that the control call moves before it leaves and enters again.
@@ -49,7 +49,6 @@ impl<E: Entry> Core<E> {
                 return Err(Error::Overflow);
             }
         }
-        self.growth.open.raise(self.growth.overflow.get());
         Ok(())
     }
 
@@ -62,9 +61,7 @@ impl<E: Entry> Core<E> {
             if doublings > self.geometry.doublings {
                 return Err(Error::Geometry);
             }
-            let geometry = &self.geometry;
-            let overflow = Geometry::overflow_after(geometry.overflow, doublings, geometry.workers)
-                .min(geometry.most_overflow);
+            let overflow = self.overflow_for(2 * size);
             self.over_link.commit(overflow as usize)?;
             self.overflow.commit(overflow as usize)?;
             self.heads.commit((self.start(2 * size) + 2 * size) as usize)?;

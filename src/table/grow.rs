@@ -362,6 +362,13 @@ impl<E: Entry> Core<E> {
         spares.n = 0;
     }
 
+    /// Overflow buckets that there are, at least, when this many heads are in use.
+    pub(super) fn overflow_for(&self, size: u64) -> u32 {
+        let Geometry { buckets, overflow, workers, most_overflow, .. } = self.geometry;
+        let doublings = (size / u64::from(buckets)).trailing_zeros();
+        Geometry::overflow_after(overflow, doublings, workers).min(most_overflow)
+    }
+
     /// Moves the next `n` chains from the frontier on; when all have moved, growth ends. False: there are no overflow
     /// buckets.
     pub(super) fn advance(&self, local: &mut Local<E>, n: u64) -> bool {
@@ -388,6 +395,7 @@ impl<E: Entry> Core<E> {
                 self.root.0.store(2 * size, release);
             }
             let _ = self.root.0.compare_exchange(root, 2 * size, release, Ordering::Relaxed);
+            self.growth.open.raise(self.overflow_for(2 * size).into());
         }
         true
     }

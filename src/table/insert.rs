@@ -325,7 +325,7 @@ impl<E: Entry> Core<E> {
 
     /// Writes this slot word into the first EMPTY slot of the chain, which grows by a bucket if there is none.
     #[inline(never)]
-    fn place(&self, local: &mut Local<E>, hash: u64, word: u64) -> Result<(), Failure> {
+    pub(super) fn place(&self, local: &mut Local<E>, hash: u64, word: u64) -> Result<(), Failure> {
         // An overflow bucket of ours, opened with `word` in it, not yet linked.
         let mut spare = None;
         let mut result = Err(Failure::Overflow);

@@ -218,12 +218,10 @@ fn grow(first: u32, doublings: u32, alone: bool) {
                 table.begin().expect("room");
                 wait(&|| table.buckets() == size);
             }
-            // (Who comes when all is done only opens the overflow buckets to inserts.)
             table.extend(entries(size)).expect("room");
             while table.buckets() < size {
                 table.double(&mut control).expect("room");
             }
-            table.growth.open.raise(table.growth.overflow.get());
             run.target.store(share(size), RELAXED);
         }
         wait(&|| run.full.load(RELAXED) == 2 * (doublings as usize + 1));

@@ -19,6 +19,8 @@ enum Op {
     Tick(u32),
     Leave,
     Reclaim,
+    Grow,
+    Advance(u64),
 }
 
 const KEYS: u64 = 48;
@@ -37,6 +39,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (1..30_u32).prop_map(Op::Tick),
         1 => Just(Op::Leave),
         1 => Just(Op::Reclaim),
+        1 => Just(Op::Grow),
+        2 => (1..5_u64).prop_map(Op::Advance),
     ]
 }
 
@@ -193,8 +197,16 @@ impl World {
             Op::Reclaim => {
                 drain(&self.table, &mut self.local);
                 self.local.enter();
+                if self.table.is_growing() {
+                    return;
+                }
                 let audit = self.table.audit(&[&self.local], &[]).expect("audit");
                 assert_eq!(audit.live, self.plain.entries.len() as u64);
+            }
+            // In vain once the table is as large as it may be.
+            Op::Grow => drop(self.table.begin()),
+            Op::Advance(n) => {
+                assert!(self.table.advance(&mut self.local, *n), "no overflow bucket");
             }
         }
     }
@@ -218,10 +230,11 @@ proptest! {
         weak in any::<bool>(),
     ) {
         let hasher = if weak { Hasher::Weak } else { Hasher::Mixed };
-        let mut world = World::new(geometry(1 << buckets, overflow, entries, 1), hasher);
+        let mut world = World::new(growing(geometry(1 << buckets, overflow, entries, 1), 3, entries, 0), hasher);
         for op in &ops {
             world.step(op);
         }
+        world.step(&Op::Advance(u64::MAX));
         world.step(&Op::LookupAll);
         world.step(&Op::Reclaim);
     }
