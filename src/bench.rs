@@ -241,10 +241,10 @@ impl<const KEYS: u32> Worker<'_, KEYS> {
     /// Deletes a burst of flows by their handles; how many there were.
     pub fn delete_burst(&mut self, handles: &[u64]) -> usize {
         let mut burst = [(0, 0); BURST];
-        let n = handles.len().min(BURST);
-        for (named, handle) in burst.iter_mut().zip(handles) {
-            *named = (*handle as u32, (*handle >> 32) as u32);
+        for (parts, handle) in burst.iter_mut().zip(handles) {
+            *parts = (*handle as u32, (*handle >> 32) as u32);
         }
-        self.table.delete_burst(&mut self.local, &burst[..n]).count_ones() as usize
+        let burst = &burst[..handles.len().min(BURST)];
+        self.table.delete_burst(&mut self.local, burst).count_ones() as usize
     }
 }

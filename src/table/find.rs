@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::bucket::{self, Bucket, EMPTY, SLOTS, meta};
+use super::grow::{GROWING, SIZE};
 use super::word::{LIVE, life};
 use super::{Core, Entry, Hit, Local, MAX_BURST};
 use crate::memory::{prefetch, prefetch_nth};
@@ -116,7 +117,8 @@ impl<E: Entry> Core<E> {
         let n = hashes.len().min(keys.len()).min(out.len()).min(MAX_BURST);
         let (hashes, keys, out) = (&hashes[..n], &keys[..n], &mut out[..n]);
         // One array for all stages: what has moved out of it takes the plain lookup.
-        let size = self.size();
+        let root = self.root();
+        let size = root & SIZE;
         // A slot word to compare, or 0; bit i of `absent`: none in the head bucket; of `further`: look beyond.
         let mut slots = [0_u64; MAX_BURST];
         let mut absent = 0_u64;
@@ -124,10 +126,12 @@ impl<E: Entry> Core<E> {
         for (i, (&hash, slot)) in hashes.iter().zip(&mut slots).enumerate() {
             let bucket = self.head_in(size, hash);
             // Before its slots.
-            let moved = self.has_moved(bucket);
-            let found = self.first_match(bucket, self.tag(hash));
-            *slot = if moved { 0 } else { found };
-            further |= u64::from(moved) << i;
+            let moved = root & GROWING != 0 && self.has_moved(bucket);
+            *slot = self.first_match(bucket, self.tag(hash));
+            if moved {
+                *slot = 0;
+                further |= 1 << i;
+            }
             absent |= u64::from(*slot == 0) << i;
             // Without a branch to guess: entry 0 if there is none.
             prefetch_nth(&self.entries, bucket::index(*slot) as usize * usize::from(*slot != 0));

@@ -177,6 +177,10 @@ impl<E: Entry> Core<E> {
 
     /// Whether the chain of this head lives in the next array. To be asked before the slots are read: they are left as they
     /// were, and lead to entries that have been used again since. (To one who entered before it moved they do no harm.)
+    ///
+    /// Who has read `root` without GROWING since he entered need not ask: whatever has moved by then moved after that reading,
+    /// and he entered before. (Had he entered after an entry was freed for reuse, the epoch would have let him see GROWING,
+    /// which comes before the first chain moves.)
     #[inline(always)]
     pub(super) fn has_moved(&self, head: &Bucket) -> bool {
         // As in `root`.
@@ -191,9 +195,9 @@ impl<E: Entry> Core<E> {
     /// The head bucket of a hash.
     #[inline(always)]
     pub(super) fn head(&self, hash: u64) -> &Bucket {
-        let size = self.size();
-        let head = self.head_in(size, hash);
-        if self.has_moved(head) { self.moved_head(size, hash) } else { head }
+        let root = self.root();
+        let head = self.head_in(root & SIZE, hash);
+        if root & GROWING != 0 && self.has_moved(head) { self.moved_head(root & SIZE, hash) } else { head }
     }
 
     #[cold]

@@ -3,11 +3,13 @@
  * The position of a key, which the table gives, is the index of its entry: 128 bytes, asked for before they are touched. All
  * loops over keys are here, so that nothing but one call per sample is paid for crossing languages. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_hash.h>
@@ -36,6 +38,7 @@ struct peers_rte {
 struct peers_rte_hands {
     struct peers_rte *of;
     unsigned int thread;
+    int online;
 };
 
 /* Once per process. DPDK's own memory is a few ordinary pages: tables take theirs from heaps that are handed in. The threads that
@@ -126,12 +129,22 @@ struct peers_rte_hands *peers_rte_hands(struct peers_rte *of, unsigned int threa
     rte_thread_register();
     sched_setaffinity(0, sizeof before, &before);
     rte_rcu_qsbr_thread_register(of->qsbr, thread);
-    rte_rcu_qsbr_thread_online(of->qsbr, thread);
     return hands;
 }
 
+/* A thread that does something else must not hold back what others delete. */
+void peers_rte_rest(struct peers_rte_hands *hands) {
+    if (hands->online) rte_rcu_qsbr_thread_offline(hands->of->qsbr, hands->thread);
+    hands->online = 0;
+}
+
+static inline void begin(struct peers_rte_hands *hands) {
+    if (!hands->online) rte_rcu_qsbr_thread_online(hands->of->qsbr, hands->thread);
+    hands->online = 1;
+}
+
 void peers_rte_hands_free(struct peers_rte_hands *hands) {
-    rte_rcu_qsbr_thread_offline(hands->of->qsbr, hands->thread);
+    peers_rte_rest(hands);
     rte_rcu_qsbr_thread_unregister(hands->of->qsbr, hands->thread);
     rte_thread_unregister();
     free(hands);
@@ -144,6 +157,7 @@ static inline void touch(struct entry *entry, uint32_t now) { *(volatile uint32_
 size_t peers_rte_single(struct peers_rte_hands *hands, const uint64_t (*keys)[5], size_t n, uint32_t now) {
     struct peers_rte *of = hands->of;
     size_t found = 0;
+    begin(hands);
     for (size_t i = 0; i < n; i++) {
         int32_t at = rte_hash_lookup(of->table, keys[i]);
         if (at >= 0) {
@@ -159,6 +173,7 @@ size_t peers_rte_single(struct peers_rte_hands *hands, const uint64_t (*keys)[5]
 size_t peers_rte_burst(struct peers_rte_hands *hands, const uint64_t (*keys)[5], size_t n, uint32_t now) {
     struct peers_rte *of = hands->of;
     size_t found = 0;
+    begin(hands);
     for (size_t i = 0; i < n; i += BURST) {
         size_t m = n - i < BURST ? n - i : BURST;
         const void *pointers[BURST];
@@ -182,8 +197,15 @@ size_t peers_rte_burst(struct peers_rte_hands *hands, const uint64_t (*keys)[5],
 size_t peers_rte_insert(struct peers_rte_hands *hands, const uint64_t (*keys)[5], size_t n, uint32_t now) {
     struct peers_rte *of = hands->of;
     size_t inserted = 0;
+    begin(hands);
     for (size_t i = 0; i < n; i++) {
         int32_t at = rte_hash_add_key(of->table, keys[i]);
+        /* Another thread that is not running holds back what was deleted: not a matter of this thread's CPU time. */
+        for (int tries = 0; at == -ENOSPC && tries < 10000; tries++) {
+            quiet(hands);
+            usleep(100);
+            at = rte_hash_add_key(of->table, keys[i]);
+        }
         if (at >= 0) {
             touch(&of->entries[at], now);
             inserted++;
@@ -196,6 +218,7 @@ size_t peers_rte_insert(struct peers_rte_hands *hands, const uint64_t (*keys)[5]
 
 size_t peers_rte_delete(struct peers_rte_hands *hands, const uint64_t (*keys)[5], size_t n) {
     size_t deleted = 0;
+    begin(hands);
     for (size_t i = 0; i < n; i++) {
         deleted += rte_hash_del_key(hands->of->table, keys[i]) >= 0;
         if (i % BURST == BURST - 1) quiet(hands);

@@ -5,6 +5,8 @@
 //! `conntab_word` is the same table, refreshed as the packet path does it: by compare-exchange of the word that holds life and
 //! expiry.
 
+use std::time::Duration;
+
 use ::conntab::bench::{Table, Touch, Worker};
 
 use crate::{BURST, Hands, Key, Name, Peer, Size};
@@ -86,13 +88,13 @@ impl<const KEYS: u32> Hands for Ourselves<'_, KEYS> {
         for (keys, names) in keys.chunks(BURST).zip(names.chunks_mut(BURST)) {
             self.worker.enter();
             let mut done = self.worker.insert_burst(keys, now, names);
-            // Another thread that is not running holds back what was deleted: it has the processor now.
-            for _ in 0..1000 {
+            // Another thread that is not running holds back what was deleted: not a matter of this thread's CPU time.
+            for _ in 0..10_000 {
                 if done == keys.len() {
                     break;
                 }
                 self.worker.reclaim();
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_micros(100));
                 self.worker.enter();
                 done += self.worker.insert_burst(&keys[done..], now, &mut names[done..]);
             }

@@ -28,7 +28,7 @@ struct Args {
     /// Workloads [default: all]
     #[arg(long, value_delimiter = ',', value_parser = WORKLOADS)]
     workloads: Vec<String>,
-    /// Samples of each row [default: 7, quick 5]
+    /// Samples of each row [default: 7, quick 3]
     #[arg(long)]
     rounds: Option<usize>,
     /// Samples of each row of insert and insert-grow
@@ -131,7 +131,7 @@ fn main() {
         flows: args.flows,
         threads: args.threads,
         workloads: args.workloads,
-        rounds: args.rounds.unwrap_or(if args.quick { 5 } else { 7 }),
+        rounds: args.rounds.unwrap_or(if args.quick { 3 } else { 7 }),
         fill_rounds: args.fill_rounds,
         turnovers: args.turnovers,
         ops: args.ops,

@@ -31,6 +31,7 @@ unsafe extern "C" {
     fn peers_rte_free(of: *mut Table);
     fn peers_rte_hands(of: *mut Table, thread: u32) -> *mut RawHands;
     fn peers_rte_hands_free(hands: *mut RawHands);
+    fn peers_rte_rest(hands: *mut RawHands);
     fn peers_rte_single(hands: *mut RawHands, keys: *const Key, n: usize, now: u32) -> usize;
     fn peers_rte_burst(hands: *mut RawHands, keys: *const Key, n: usize, now: u32) -> usize;
     fn peers_rte_insert(hands: *mut RawHands, keys: *const Key, n: usize, now: u32) -> usize;
@@ -122,5 +123,10 @@ impl Hands for Ours<'_> {
     fn delete(&mut self, keys: &[Key], _: &[Name]) -> usize {
         // SAFETY: as above.
         unsafe { peers_rte_delete(self.raw, keys.as_ptr(), keys.len()) }
+    }
+
+    fn reclaim(&mut self) {
+        // SAFETY: as above. What waits in the defer queue is taken back by later deletions and insertions.
+        unsafe { peers_rte_rest(self.raw) };
     }
 }

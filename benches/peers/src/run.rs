@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::field::{Field, Work};
-use crate::memory;
+use crate::memory::{self, Resident};
 use crate::report::{Report, Row};
 use crate::{Maker, Size, makers, missing};
 
@@ -245,8 +245,15 @@ impl<'p> Run<'p> {
     }
 
     fn rounds(&mut self, fields: &mut [Option<Field<'_>>], full: Size) {
+        // Once without counting: what was filled long ago has left the caches, and perhaps the host's memory.
+        for field in fields.iter_mut().flatten() {
+            field.sample(Work::Hit, full.threads, self.plan.ops, 0xffff, false);
+        }
+        let before = Resident::now().small();
         let works: Vec<Work> = FULL.into_iter().filter(|work| self.wants(name(*work))).collect();
         for round in 0..self.plan.rounds {
+            // A system that looks for idle memory may have split huge pages meanwhile.
+            memory::collapse(&memory::large());
             for &threads in &self.plan.threads {
                 self.say(&format!("{} flows: round {}, {threads} threads", full.flows, round + 1));
                 for (w, &work) in works.iter().enumerate() {
@@ -268,6 +275,10 @@ impl<'p> Run<'p> {
                     }
                 }
             }
+        }
+        let split = Resident::now().small().saturating_sub(before);
+        if split > (16 << 20).max(full.flows * 4) {
+            self.report.remark(format!("invalid: {} MB on small pages after the rounds", split >> 20));
         }
         for field in fields.iter().flatten() {
             if let Some(remark) = field.remark() {
