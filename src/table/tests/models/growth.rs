@@ -68,6 +68,30 @@ fn lookup_against_migrate() {
 }
 
 #[test]
+fn lookup_against_begin() {
+    // Whoever has not heard of growth looks at what is left behind, and finds what was there.
+    model(|| {
+        let (table, workers, hits) = about_to_grow(one_head(0, 2, 2), 2, &[0, 1]);
+        table.root_matters.store(true, Ordering::Relaxed);
+        let [stays, goes] = [hits[0], hits[1]];
+        let grow = move |table: &Shared, local: &mut Local<Item>| {
+            table.begin().unwrap();
+            move_it(table, local);
+            local.help = 0;
+            assert!(table.kill(local, goes.index, goes.word));
+        };
+        let (mut workers, (), ()) = both(&table, pair(workers), grow, move |table, local| {
+            assert_eq!(find(table, local, 0).map(|hit| hit.index), Some(stays.index));
+            let mut out = [None; 2];
+            table.lookup_burst(local, &[0, 1], &[0, 1], &mut out);
+            assert_eq!(out[0].map(|hit| hit.index), Some(stays.index));
+            assert!(out[1].is_some() || find(table, local, 1).is_none(), "back again");
+        });
+        assert_eq!(end(&table, &mut workers).live, 1);
+    });
+}
+
+#[test]
 fn burst_against_migrate() {
     model(|| {
         let (table, workers, _) = about_to_grow(one_head(2, 3, 2), 2, &[0, 1, 3]);
