@@ -103,7 +103,9 @@ pub struct Config {
     pub max: u32,
     /// The most that [`crate::Table::set_max`] may raise `max` to: up to 2^28; 0, the default: no more than `max`. Addresses
     /// are reserved for so many connections, and memory is taken when `max` is raised. (Of a `region` all of it is taken at
-    /// once, and the smaller arrays of buckets that growth leaves behind stay there: up to 64 bytes a bucket more.)
+    /// once, and the smaller arrays of buckets that growth leaves behind stay there: up to 64 bytes a bucket more.) Each
+    /// doubling sets aside overflow buckets for every worker there may be, so a table that has grown from a few thousand
+    /// connections takes more than one made large; from ten thousand on the difference is small.
     pub max_reserve: u32,
     /// Buckets of seven slots (`nf_conntrack_buckets`): a power of two up to 2^28, not below what `max` asks for; 0 takes
     /// just that. Each connection takes two slots, and at `max` they may take 4.8 slots per bucket on average. When `max` is

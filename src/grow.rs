@@ -33,7 +33,8 @@ impl Table {
     /// [`reap`](crate::Worker::reap) if a worker stands still at that moment.
     ///
     /// A lower `max` ends no connection and gives no memory back: until there are fewer, a connection that comes has to take
-    /// the place of one that may be evicted (early drop), but for up to 64 that each worker has room for already.
+    /// the place of one that may be evicted (early drop), but for up to 64 that each worker has room for until it
+    /// reaps or is idle.
     ///
     /// An error leaves `max` as it was; the table may have more buckets and memory than before, which a further call
     /// uses. One call at a time: another one fails with [`ConfigError::Busy`].

@@ -149,6 +149,9 @@ pub(crate) struct Array<T> {
     /// Touch what is committed.
     #[cfg(not(conntab_loom))]
     touch: bool,
+    /// Its pages were set aside when they were mapped, or any page will do: touching one cannot fail.
+    #[cfg(not(conntab_loom))]
+    promised: bool,
     /// Elements below this one were given memory.
     #[cfg(not(conntab_loom))]
     top: AtomicU64,
@@ -197,7 +200,9 @@ impl<T: Zeroed> Array<T> {
             return Err(fail(libc::ENOMEM));
         }
         let mapped = whole as usize;
-        let huge = if whole >= HUGE { options.huge } else { Huge::None };
+        // As in `bytes_of`: before rounding.
+        let raw = (most as u64).saturating_mul(size_of::<T>() as u64);
+        let huge = if raw >= HUGE { options.huge } else { Huge::None };
         let unit = if huge == Huge::None { PAGE } else { HUGE } as usize;
         let array = |first, mapped, committed| Self {
             first,
@@ -205,6 +210,7 @@ impl<T: Zeroed> Array<T> {
             mapped,
             unit,
             touch: options.prefault || huge == Huge::Hugetlb && len < most,
+            promised: huge != Huge::Hugetlb || len == most,
             top: AtomicU64::new(0),
             committed: AtomicU64::new(committed),
         };
@@ -253,7 +259,7 @@ impl<T: Zeroed> Array<T> {
             for from in (0..pieces).step_by(CHUNK) {
                 // SAFETY: as above.
                 let piece = unsafe { at.add(from) };
-                if let Err(errno) = populate(piece, CHUNK.min(pieces - from)) {
+                if let Err(errno) = populate(piece, CHUNK.min(pieces - from), self.promised) {
                     // What there was goes back.
                     // SAFETY: a part of our own mapping that nobody uses yet: zero, and it stays so.
                     unsafe { libc::madvise(at.as_ptr().cast(), end - start, libc::MADV_DONTNEED) };
@@ -324,14 +330,15 @@ fn map_aligned(bytes: usize, align: usize, reserve: bool) -> Result<NonNull<libc
 }
 
 #[cfg(not(conntab_loom))]
-fn populate(base: NonNull<u8>, bytes: usize) -> Result<(), i32> {
+fn populate(base: NonNull<u8>, bytes: usize, promised: bool) -> Result<(), i32> {
     // SAFETY: the range is a mapping of our own; populating changes no content.
     if unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_POPULATE_WRITE) } == 0 {
         return Ok(());
     }
     let errno = errno(0);
-    if matches!(errno, libc::EFAULT | libc::ENOMEM | libc::EHWPOISON) {
-        // There is no page, and who touches it is sent SIGBUS: huge pages that a memory policy or a cgroup withholds.
+    if !promised || matches!(errno, libc::EFAULT | libc::ENOMEM | libc::EHWPOISON) {
+        // There is no page, and who touches it is sent SIGBUS: huge pages that a memory policy or a cgroup withholds. Or
+        // nobody can tell: those that were not set aside when they were mapped.
         return Err(errno);
     }
     // Kernels before 5.14 do not know the advice: touch every page.

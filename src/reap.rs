@@ -284,7 +284,9 @@ impl Worker {
             reaped.examined += last - first;
             reaped.wrapped |= piece == pieces - 1;
         }
-        reaped.expired += self.visit_due(&due[..n], tick);
+        if n > 0 {
+            reaped.expired += self.visit_due(&due[..n], tick);
+        }
         reaped.chains = self.shared.table.reclaim(&mut self.local) as u32;
         self.idle();
         reaped

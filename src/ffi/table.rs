@@ -72,9 +72,10 @@ pub extern "C" fn conntab_table_set(table: *const conntab_table, name: *const c_
 /// Changes the most connections there may be, `max`, while packets flow: 64 to conntab_config.max_reserve. A higher one takes
 /// memory and doubles the buckets where it asks for that, in the calling thread and with some help of the workers, about a
 /// second for each million connections; no packet waits for it. A lower one ends no connection and gives no memory back: until there
-/// are fewer, a new one has to take the place of one that may be evicted, but for up to 64 that each worker has room for already.
+/// are fewer, a new one has to take the place of one that may be evicted, but for up to 64 that each worker has room for until it reaps or is idle.
 ///
-/// Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or out of range; CONNTAB_ENOMEM; CONNTAB_EBUSY: another call is at work. After an
+/// Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or out of range; CONNTAB_ENOMEM; CONNTAB_EBUSY: another call is at work;
+/// CONNTAB_EROOM: no overflow buckets were left to move chains with. After an
 /// error `max` is what it was, and the call may be repeated. Any thread; makes system calls; not for the packet path.
 #[unsafe(no_mangle)]
 pub extern "C" fn conntab_table_set_max(table: *const conntab_table, max: u32) -> c_int {

@@ -197,7 +197,11 @@ impl<E: Entry> Core<E> {
     #[inline]
     pub(crate) fn get(&self, local: &Local<E>, index: u32, generation: u32) -> Option<&E> {
         debug_assert!(local.of(self) && local.is_entered());
-        let entry = self.entries.get(index as usize)?;
+        // (Beyond these there may be addresses without memory.)
+        if index >= self.entries() {
+            return None;
+        }
+        let entry = self.entry(index);
         let word = entry.word().load(Ordering::Acquire);
         (life(word) == LIVE && entry.generation().load(Ordering::Relaxed) == generation).then_some(entry)
     }

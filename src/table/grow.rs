@@ -105,7 +105,7 @@ impl Geometry {
     pub(crate) fn overflow_after(overflow: u32, doublings: u32, workers: u32) -> u32 {
         let threads = workers.saturating_add(CONTROLS);
         (0..doublings).fold(overflow, |n, _| {
-            n.saturating_mul(2).saturating_add(threads.saturating_mul(MAX_CHAIN as u32))
+            n.saturating_mul(2).saturating_add(threads.saturating_mul(MAX_CHAIN as u32)).min(1 << 30)
         })
     }
 
@@ -403,8 +403,9 @@ impl<E: Entry> Core<E> {
             if mutated("end-blind") {
                 self.root.0.store(2 * size, release);
             }
-            let _ = self.root.0.compare_exchange(root, 2 * size, release, Ordering::Relaxed);
+            // Before the exchange: who sleeps between the two must not keep them from inserts. Nobody needs them for copies any more.
             self.growth.open.raise(self.overflow_for(2 * size).into());
+            let _ = self.root.0.compare_exchange(root, 2 * size, release, Ordering::Relaxed);
         }
         true
     }

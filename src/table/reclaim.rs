@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
-use super::grow::{HELP, Spares};
+use super::grow::{GROWING, HELP, Spares};
 use super::stack::{Chain, List};
 use super::{Core, Entry, Error, Table};
 use crate::memory::Zeroed;
@@ -273,12 +273,8 @@ impl<E: Entry> Core<E> {
     ) {
         // A worker's chain has one writer at a time; the control threads share theirs.
         let alone = (local.chain as u32) < self.geometry.workers;
-        if alone {
-            pile.pushed.add_alone(n)
-        } else {
-            pile.pushed.add(n)
-        }
         pile.chain.push(list, link);
+        if alone { pile.pushed.add_alone(n) } else { pile.pushed.add(n) }
     }
 
     /// Entries retired and not yet free again; exact when nobody is retiring.
@@ -291,7 +287,10 @@ impl<E: Entry> Core<E> {
     /// it, if no other thread stays entered. Leaves first. Returns how many chains were handed over.
     pub(crate) fn reclaim(&self, local: &mut Local<E>) -> usize {
         local.leave();
-        self.flush_spares(&mut local.spares);
+        // While growth goes on they are what it was given: inserts may not take them.
+        if self.root() & GROWING == 0 {
+            self.flush_spares(&mut local.spares);
+        }
         self.give_heads_back();
         let empty = |pile: &Pile| pile.chain.peek().is_none();
         let idle = self.retired.iter().all(|retired| empty(&retired.indices) && empty(&retired.buckets));
