@@ -19,6 +19,11 @@ impl Hook {
     pub const PREROUTING: Self = Self(0);
     /// It is sent by the host itself.
     pub const OUTPUT: Self = Self(3);
+
+    /// The kernel's number.
+    pub(crate) const fn number(self) -> u8 {
+        self.0
+    }
 }
 
 /// What the host already knows or wishes of a packet: bits for [`Packet::flags`].

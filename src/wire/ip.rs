@@ -9,7 +9,7 @@ use crate::reason::Reason;
 pub const MAX_EXTENSIONS: usize = 64;
 
 /// IPv6 next-header values that are no transport (RFC 8200, RFC 4302).
-mod next {
+pub(super) mod next {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
@@ -242,15 +242,17 @@ fn walk(ip: &[u8], total: usize, chain: &mut Chain, mut fragment_seen: bool) -> 
 }
 
 /// Whether reassembly takes a fragment at offset 0 that begins where `chain` has led. It does not if the fragment breaks off
-/// within its headers (RFC 8200 section 4.5: all must be in the first; of a transport without a parser one byte), nor if
-/// more are to follow a length that is not a multiple of 8: such a packet goes on as it is (tests/recorded:
-/// ipv6-first-fragment-cut).
+/// within its headers, nor if more are to follow a length that is not a multiple of 8: such a packet goes on as it is
+/// (tests/recorded: ipv6-first-fragment-cut).
 fn reassembled(ip: &[u8], total: usize, chain: &Chain, next: u8, more: bool) -> bool {
     let left = total - chain.offset;
-    if left < 8 || more && !left.is_multiple_of(8) {
-        return false;
-    }
-    let mut behind = Chain { protocol: next, offset: chain.offset + 8, ..*chain };
+    left >= 8 && (!more || left.is_multiple_of(8)) && has_all_headers(ip, total, chain.offset, next)
+}
+
+/// Whether a fragment at offset 0, whose header stands at `at`, has all headers (RFC 8200 section 4.5: all must be in the
+/// first; of a transport without a parser one byte).
+pub(super) fn has_all_headers(ip: &[u8], total: usize, at: usize, next: u8) -> bool {
+    let mut behind = Chain { protocol: next, offset: at + 8, ..Chain::begin(next) };
     if walk(ip, total, &mut behind, true).is_err() {
         // Headers that lead nowhere are no headers cut off.
         return true;

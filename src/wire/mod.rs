@@ -15,6 +15,7 @@
 )]
 
 mod checksum;
+mod fragment;
 mod inner;
 mod ip;
 mod link;
@@ -28,6 +29,7 @@ use crate::net::{Addr, L3};
 use crate::reason::Reason;
 
 pub use checksum::{Checksum, checksum, ipv4_header_checksum_ok};
+pub use fragment::{Fragment, fragment};
 pub use inner::{Inner, InnerL4, inner};
 pub use ip::{MAX_EXTENSIONS, atomic_fragment};
 pub use link::{Link, ethernet};

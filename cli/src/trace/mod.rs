@@ -5,6 +5,7 @@
 
 mod answer;
 mod events;
+mod fragments;
 mod hopopts;
 mod ip;
 mod ipv4;
