@@ -385,7 +385,7 @@ impl Defrag {
         self.stats.reassembled += 1;
         let mut whole = Packet::new(self.out.get(..len).unwrap_or(&[]));
         (whole.zone_orig, whole.zone_reply, whole.hook) = (packet.zone_orig, packet.zone_reply, packet.hook);
-        whole.flags = packet.flags & packet_flag::NOTRACK;
+        whole.flags = packet.flags & packet_flag::NOTRACK | packet_flag::REASSEMBLED;
         let header_len = header_len as u16;
         Pushed::Whole(Whole { packet: whole, largest, least_header, header_len, pieces: &self.pieces })
     }

@@ -24,8 +24,8 @@ pub struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    /// The packet, to be tracked: with the zones, the hook and NOTRACK of the fragment that completed it. (The NIC has
-    /// not seen its checksum.)
+    /// The packet, to be tracked: with the zones, the hook and NOTRACK of the fragment that completed it, and REASSEMBLED
+    /// ([`crate::packet::packet_flag`]). The NIC has not seen its checksum.
     pub fn packet(&self) -> Packet<'a> {
         self.packet
     }

@@ -111,8 +111,9 @@ pub(super) fn v4(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason>
     transport(net, up_to(data.get(ip.header_len..).unwrap_or(&[]), net.l4_len), out)
 }
 
+/// `reassembled`: no fragment header in it is for reassembly any more.
 #[inline(always)]
-pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason> {
+pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers, reassembled: bool) -> Result<(), Reason> {
     let h = header::<40>(data, data.len().max(len as usize), Reason::IpTruncated)?;
     let ip = V6::read(h);
     if ip.payload_len == 0 && ip.next == next::HOP_BY_HOP {
@@ -124,7 +125,7 @@ pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason>
     }
     let ip_data = up_to(data, total);
     let chain = if is_extension(ip.next) {
-        skip_extensions(ip_data, total, ip.next, false)?
+        skip_extensions(ip_data, total, ip.next, reassembled)?
     } else {
         Chain::begin(ip.next)
     };
@@ -181,11 +182,11 @@ pub(super) fn is_extension(next: u8) -> bool {
 /// protocols that are known by their addresses do not mind (tests/recorded: ipv6-extensions-cut).
 ///
 /// A packet's first fragment header ends the walk, unless it is an atomic fragment's or reassembly leaves it alone. Any
-/// other (and the first too in a packet that is `quoted` by an ICMP error) is skipped at offset 0, as in netfilter, and an
-/// error elsewhere.
-pub(super) fn skip_extensions(ip: &[u8], total: usize, first: u8, quoted: bool) -> Result<Chain, Reason> {
+/// other (and the first too where reassembly is `past`: in what it made, and in a packet that an ICMP error quotes) is skipped at
+/// offset 0, as in netfilter, and an error elsewhere.
+pub(super) fn skip_extensions(ip: &[u8], total: usize, first: u8, past: bool) -> Result<Chain, Reason> {
     let mut chain = Chain::begin(first);
-    walk(ip, total, &mut chain, quoted)?;
+    walk(ip, total, &mut chain, past)?;
     Ok(chain)
 }
 

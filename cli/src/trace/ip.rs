@@ -53,14 +53,9 @@ impl Ip {
         }
     }
 
-    /// The same without the fragment header of one that is its own only fragment.
-    pub fn without_atomic_fragment(self) -> Self {
-        match self.l3 {
-            L3::V4 => self,
-            L3::V6 => ipv6::without_atomic_fragment(&self.bytes)
-                .and_then(|bytes| ipv6::receive(&bytes))
-                .unwrap_or(self),
-        }
+    /// What reassembly makes of one that is its own only fragment (RFC 6946).
+    pub fn without_atomic_fragment(&self) -> Option<Self> {
+        if self.l3 == L3::V4 { None } else { ipv6::receive(&ipv6::without_atomic_fragment(&self.bytes)?) }
     }
 
     /// Some bytes, counted from the transport header.

@@ -89,11 +89,14 @@ impl Router {
                 return Ok(seen);
             }
         };
-        let (ip, pieces) = match self.tracker.defragmented(&ip.bytes, side) {
+        let (ip, pieces, reassembled) = match self.tracker.defragmented(&ip.bytes, side) {
             Defragmented::Held => return Ok(seen),
-            Defragmented::AsItIs => (ip.without_atomic_fragment(), None),
+            Defragmented::AsItIs => match ip.without_atomic_fragment() {
+                Some(ip) => (ip, None, true),
+                None => (ip, None, false),
+            },
             Defragmented::Whole(bytes, pieces) => match Ip::reassembled(&bytes) {
-                Some(ip) => (ip, Some(pieces)),
+                Some(ip) => (ip, Some(pieces), true),
                 None => return Ok(seen),
             },
         };
@@ -103,7 +106,7 @@ impl Router {
             return Ok(seen);
         }
         let known = self.tracker.known(&transit.ip, transit.wishes);
-        let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
+        let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes, reassembled);
         transit.wishes.notrack = false;
         self.log(&transit.ip, known.as_ref(), &verdict, &mut seen);
         if verdict.state == CtState::Drop {

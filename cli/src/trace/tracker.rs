@@ -123,9 +123,10 @@ impl Tracker {
         })
     }
 
-    /// A packet that arrived.
-    pub fn arrives(&mut self, bytes: &[u8], wishes: Wishes) -> Verdict {
+    /// A packet that arrived. `reassembled`: in pieces.
+    pub fn arrives(&mut self, bytes: &[u8], wishes: Wishes, reassembled: bool) -> Verdict {
         let flags = if wishes.notrack { packet_flag::NOTRACK } else { 0 };
+        let flags = if reassembled { flags | packet_flag::REASSEMBLED } else { flags };
         let mut packet = Packet::new(bytes).with_flags(flags);
         [packet.zone_orig, packet.zone_reply] = wishes.zones.unwrap_or_default();
         self.track(packet)
