@@ -1,7 +1,7 @@
 //! Packets in pieces: what came so leaves so, and what does not fit is made to.
 
 use conntab::defrag::Whole;
-use conntab::tuple::L3;
+use conntab::tuple::{L3, protocol};
 
 use super::ip::Ip;
 use super::ipv6::next;
@@ -40,8 +40,8 @@ impl Pieces {
 /// No router may fragment below this (RFC 8200 section 5).
 const LEAST_MTU_V6: usize = 1280;
 
-/// The packets in which a packet leaves.
-pub(super) fn split(ip: &Ip, pieces: Option<&Pieces>) -> Vec<Vec<u8>> {
+/// The packets in which a packet leaves. `verified`: its transport checksum was looked at.
+pub(super) fn split(ip: &Ip, pieces: Option<&Pieces>, verified: bool) -> Vec<Vec<u8>> {
     let len = ip.bytes.len();
     let most = pieces.map_or(MTU, |pieces| pieces.largest.min(MTU));
     let whole = match (ip.l3, pieces) {
@@ -56,22 +56,22 @@ pub(super) fn split(ip: &Ip, pieces: Option<&Pieces>) -> Vec<Vec<u8>> {
     let (false, Some((header, mut rest))) = (whole, ip.bytes.split_at_checked(head)) else {
         return vec![ip.bytes.clone()];
     };
-    let lengths = match pieces.and_then(|pieces| as_they_came(pieces, head)) {
-        Some(lengths) => lengths,
-        None => {
-            let room = match ip.l3 {
-                L3::V4 => most - head,
-                L3::V6 => most.max(LEAST_MTU_V6) - head - 8,
-            };
-            let size = (room & !7).max(8);
-            vec![size; rest.len().div_ceil(size)]
-        }
-    };
+    let came = pieces.and_then(|pieces| as_they_came(ip, pieces, head, verified));
+    // Made anew they keep the flag of the whole that asks not to fragment it.
+    let flags = if came.is_none() { ip.bytes.get(6).map_or(0, |flags| flags & 0x40) } else { 0 };
+    let lengths = came.unwrap_or_else(|| {
+        let room = match ip.l3 {
+            L3::V4 => most - head,
+            L3::V6 => most.max(LEAST_MTU_V6) - head - 8,
+        };
+        let size = (room & !7).max(8);
+        vec![size; rest.len().div_ceil(size)]
+    });
     let (mut out, mut offset) = (Vec::with_capacity(lengths.len()), 0);
     for len in lengths {
         let (piece, behind) = rest.split_at(len.min(rest.len()));
         out.push(match ip.l3 {
-            L3::V4 => fragment_v4(header, offset, !behind.is_empty(), piece),
+            L3::V4 => fragment_v4(header, offset, !behind.is_empty(), flags, piece),
             L3::V6 => fragment_v6(header, offset, !behind.is_empty(), piece),
         });
         (rest, offset) = (behind, offset + len);
@@ -79,23 +79,29 @@ pub(super) fn split(ip: &Ip, pieces: Option<&Pieces>) -> Vec<Vec<u8>> {
     out
 }
 
-/// The lengths in which the packet came, now behind a header of `head` bytes. The kernel sends fragments on in the buffers in which they came,
-/// if there is room for this header in front of each (where recordings are made: if its own was as long).
-fn as_they_came(pieces: &Pieces, head: usize) -> Option<Vec<usize>> {
+/// The lengths in which the packet came, now behind a header of `head` bytes. The kernel sends fragments on in the buffers in
+/// which they came, if there is room for this header in front of each (where recordings are made: if its own was as long), and
+/// if nobody needed more than the first holds in one stretch: TCP's header is read when a packet is routed, SCTP's with its checksum.
+fn as_they_came(ip: &Ip, pieces: &Pieces, head: usize, verified: bool) -> Option<Vec<usize>> {
     let mut lengths = pieces.lengths.clone();
     let first = lengths.first_mut()?;
     *first = (*first + pieces.header).checked_sub(head)?;
-    let fits = pieces.least_header >= head && first.is_multiple_of(8);
+    let needed = match ip.transport {
+        Some((protocol::TCP, at)) => at + 20,
+        Some((protocol::SCTP, at)) if verified => at + 12,
+        _ => 0,
+    };
+    let fits = pieces.least_header >= head && head + *first >= needed && first.is_multiple_of(8);
     fits.then_some(lengths)
 }
 
-fn fragment_v4(header: &[u8], offset: usize, more: bool, piece: &[u8]) -> Vec<u8> {
+fn fragment_v4(header: &[u8], offset: usize, more: bool, flags: u8, piece: &[u8]) -> Vec<u8> {
     let mut packet = header.to_vec();
     if offset > 0 {
         options::keep_copied(&mut packet);
     }
     let total = (packet.len() + piece.len()) as u16;
-    let field = (offset / 8) as u16 | if more { 0x2000 } else { 0 };
+    let field = (offset / 8) as u16 | if more { 0x2000 } else { 0 } | u16::from(flags) << 8;
     if let Some(fixed) = packet.first_chunk_mut::<20>() {
         [fixed[2], fixed[3]] = total.to_be_bytes();
         [fixed[6], fixed[7]] = field.to_be_bytes();

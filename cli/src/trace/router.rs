@@ -201,7 +201,8 @@ impl Router {
             return;
         }
         if self.confirmed(transit) && answered {
-            let sent = fragments::split(&transit.ip, transit.pieces.as_ref());
+            let verified = self.tracker.verifies() && transit.state() != CtState::Untracked;
+            let sent = fragments::split(&transit.ip, transit.pieces.as_ref(), verified);
             seen.out.extend(sent.into_iter().map(|bytes| (out, bytes)));
         }
     }
@@ -326,7 +327,7 @@ impl Router {
         }
         seen.answered = true;
         if let Route::Out(out) = route {
-            seen.out.extend(fragments::split(&ip, None).into_iter().map(|bytes| (out, bytes)));
+            seen.out.extend(fragments::split(&ip, None, false).into_iter().map(|bytes| (out, bytes)));
         }
     }
 }

@@ -73,6 +73,11 @@ impl Tracker {
         self.table.set(name, value).map_err(|e| e.to_string())
     }
 
+    /// Whether transport checksums of what arrives are looked at.
+    pub fn verifies(&self) -> bool {
+        self.table.tunables().checksum != 0
+    }
+
     /// NAT chains exist from now on.
     pub fn nat_hooks(&mut self) -> Result<(), String> {
         self.set("nat_hooks", 1)
