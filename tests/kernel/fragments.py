@@ -78,7 +78,7 @@ class Datagram:
             self.dst = ROUTER[v6][rng.randint(0, 1)]
         size = rng.choice((rng.randint(1, 60), rng.randint(60, 400), rng.randint(400, 4000)))
         self.proto, self.body = payload(rng, v6, self.src, self.dst, size)
-        through = self.dst == HOSTS[v6][1 - side]
+        self.through = through = self.dst == HOSTS[v6][1 - side]
         self.extensions = extensions6(rng) if v6 and through and rng.random() < .25 else []
         self.options = options4(rng) if not v6 and through and rng.random() < .2 else b""
         self.uneven = through and rng.random() < .2     # headers differ from fragment to fragment
@@ -110,6 +110,8 @@ class Datagram:
         """(begin, end, more follow) of each fragment, as they are sent"""
         rng = self.rng
         at = cuts(rng, len(self.body))
+        if self.v6 and not self.through:
+            at = [0, *(x for x in at if 24 <= x < len(self.body)), len(self.body)]
         while any(b - a > 1440 for a, b in zip(at, at[1:])):
             at = sorted({*at, *(a + 1440 // 2 // 8 * 8 for a, b in zip(at, at[1:]) if b - a > 1440)})
         all = [(a, b, b < len(self.body)) for a, b in zip(at, at[1:])]
@@ -119,6 +121,8 @@ class Datagram:
         elif order < .5:
             all.reverse()
         wild = rng.choice(("nothing", "nothing", "repeat", "repeat", "missing", "odd"))
+        if not self.through and self.v6 and wild == "odd":
+            wild = "nothing"                            # what goes on as it is would be for the router's own reassembly
         for _ in range(rng.randint(1, 3)):
             where = rng.randint(0, len(all))
             begin, end, more = rng.choice(all)
@@ -140,7 +144,7 @@ class Datagram:
                     (begin, end - rng.randint(0, 7), True), (begin, end + rng.randint(1, 9), more), (begin, end + 8, more),
                     (max(0, begin - 8), end, more), (0, 0, True), (0, end, False), (65528, 65528 + rng.choice((7, 8, 100)), more),
                     (len(self.body) // 8 * 8 + 8, len(self.body) // 8 * 8 + 16, rng.random() < .5))))
-        return [(a, max(a, b), int(m)) for a, b, m in all]
+        return [(a, max(a, b), int(m)) for a, b, m in all if a <= 65528]
 
 
 def steps(rng):
