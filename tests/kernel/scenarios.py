@@ -10,6 +10,7 @@ from one description (`Rules`), so they cannot disagree.
 """
 import argparse, json, os, random, struct, sys
 import handmade
+from associations import Association
 from endpoints import Talk
 from packets import FLAG, GRE, ICMP, ICMPV6, TCP, UDP, UDPLITE
 from packets import address, checksum, icmp, ip, ipv4, ipv6, tcp, udp, udplite
@@ -300,6 +301,54 @@ def make_udplite(rng):
     if rng.random() < .3:
         config = {"sysctl": {CT + "checksum": 0}}
     return scenario("UDP-Lite: coverage and checksums", steps, config)
+
+
+# ---------------------------------------------------------------- SCTP
+SCTP_STATES = "closed cookie_wait cookie_echoed established shutdown_sent shutdown_recd shutdown_ack_sent heartbeat_sent".split()
+
+
+def sctp_body(rng, a, length):
+    """begins somehow and goes on somehow"""
+    begin = rng.choices(("handshake", "part", "crossed", "heartbeat", "nothing", "closed"), (8, 3, 3, 2, 1, 3))[0]
+    if begin == "handshake":
+        a.handshake()
+    elif begin == "part":
+        a.handshake(rng.randint(1, 3))
+    elif begin == "crossed":
+        a.crossed(rng.randint(2, 8))
+    elif begin == "heartbeat":
+        a.heartbeat()
+    elif begin == "closed":
+        a.handshake()
+        a.shutdown(rng.randint(1, 3))
+    weights = rng.choice(((6, 2, 1, 1, 1, 1, 2, .5), (2, 2, 1, 1, 1, 1, 6, 1), (2, 1, 4, 1, 1, 1, 1, .2), (2, 2, 1, 4, 1, 1, 2, .2),
+                          (1, 1, 1, 1, 4, 1, 1, .2), (2, 1, 1, 1, 1, 1, 2, 5)))
+    while len(a.steps) < length:
+        rng.choices((a.converse, a.heartbeat, a.restart, a.moved, a.shutdown, a.again, a.fault, a.nonsense), weights)[0]()
+        if rng.random() < .05:
+            a.handshake(rng.randint(1, 4), rng.randint(0, 1))
+
+
+def make_sctp(rng):
+    sysctl = {CT + "sctp_timeout_" + name: rng.randint(5, 900) for name in SCTP_STATES if rng.random() < .1}
+    if rng.random() < .1:
+        sysctl[CT + "checksum"] = 0
+    if rng.random() < .03:
+        sysctl[CT + "acct"] = 0
+    a = Association(rng, v6=rng.random() < .3, swap=rng.random() < .15)
+    sctp_body(rng, a, rng.randint(6, 32))
+    steps = a.steps
+    if rng.random() < .2:                               # another path of the same association
+        b = Association(rng, v6=a.v6, swap=a.swap, ports=a.ports, path=1)
+        b.tags = list(a.tags)
+        b.heartbeat()
+        sctp_body(rng, b, rng.randint(2, 12))
+        queues, steps = [list(a.steps), list(b.steps)], []
+        while any(queues):
+            steps.append(rng.choice([q for q in queues if q]).pop(0))
+    if rng.random() < .2:
+        steps = retuned(rng, steps, ["acct", "checksum"] + ["sctp_timeout_" + s for s in SCTP_STATES])
+    return scenario("two SCTP ends, a bad wire", steps, {"sysctl": sysctl} if sysctl else None)
 
 
 # ---------------------------------------------------------------- ICMP, ICMPv6
@@ -925,6 +974,7 @@ def make_policy(rng):
 
 
 AREAS = {"tcp": make_tcp, "udp": make_udp, "udplite": make_udplite, "icmp": make_icmp, "icmpv6": make_icmpv6,
+         "sctp": make_sctp,
          "other": make_other,
          "expiry": make_expiry, "policy": make_policy}
 

@@ -18,6 +18,7 @@ mod route;
 mod router;
 mod rules;
 mod scenario;
+mod sctp;
 mod service;
 mod tracker;
 mod transit;
