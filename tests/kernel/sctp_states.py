@@ -38,6 +38,7 @@ PATHS = {
     "closed-crossed-other-both": ">0:1=a <0:1=b <0:1=d >0:1=c",
     "closed-crossed-acked": ">0:1=a <0:1=b <a:2=b",
     "closed-crossed-acked-too": ">0:1=a <0:1=b >b:2=a",
+    "closed-crossed-unknown": ">0:1=a <0:1=b >77:4 <78:5",
     "closed-zero": ">0:1=0",
     "closed-cookie-ack": ">0:1=a <a:11",
     "closed-heartbeat": ">0:1=a >b:4",

@@ -44,7 +44,9 @@ pub(super) fn about(ip: &Ip, known: Option<&Known>, verdict: &Verdict) -> Option
 fn plain(reason: Reason, l4: u8, payload: &[u8]) -> Option<&'static str> {
     let text = match (reason, l4) {
         // Of fewer than four bytes there are no ports to ask about.
-        (Reason::L4Truncated, protocol::UDP | protocol::UDPLITE) if payload.len() < 4 => return None,
+        (Reason::L4Truncated, protocol::UDP | protocol::UDPLITE | protocol::SCTP) if payload.len() < 4 => {
+            return None;
+        }
         (Reason::L4Truncated, protocol::UDP | protocol::UDPLITE | protocol::ICMP | protocol::ICMPV6)
         | (Reason::Ipv6Extension, protocol::ICMPV6) => "short packet",
         (Reason::L4Truncated, protocol::SCTP) => "nf_ct_sctp: short packet",

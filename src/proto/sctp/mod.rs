@@ -249,8 +249,8 @@ fn chunks(
                 let tag = packet.init_tag().ok_or(Reason::SctpChunks)?;
                 let known = record.tags[there];
                 // Only the answer to the INIT of the other end tells a new tag, and not where both have sent one.
-                let answers = record.init[there] && !record.init[here];
-                if !(known == 0 || known == tag || answers || liberal) {
+                let tells = record.init != [true; 2] && (record.init[there] || known == 0);
+                if !(known == tag || tells || liberal) {
                     return Err(Reason::SctpInitTag);
                 }
                 record.tags[there] = tag;
