@@ -93,10 +93,12 @@ impl Bench {
             return record(&mut rig, scenario, &self.kernel, careful);
         }
         let mut rig = match self.shared.take() {
-            Some(rig) => rig,
-            None => Rig::new("")?,
+            Some(mut rig) => {
+                rig.enter(record::rules(scenario))?;
+                rig
+            }
+            None => Rig::new(record::rules(scenario))?,
         };
-        rig.enter()?;
         let recorded = record(&mut rig, scenario, &self.kernel, false);
         if rig.clear()? {
             self.shared = Some(rig);

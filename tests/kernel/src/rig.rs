@@ -91,6 +91,8 @@ pub struct Rig {
     events: Netlink,
     table: Netlink,
     known: Vec<Known>,
+    /// The rules on top of its own; `None`: more have come since.
+    rules: Option<String>,
     /// There is or may be an expectation.
     expecting: bool,
     /// Settings that are not what they were, with what they were.
@@ -168,21 +170,28 @@ impl Rig {
             events: Netlink::new(&EVENTS)?,
             table: Netlink::new(&[])?,
             known: Vec::new(),
+            rules: Some(nft.to_owned()),
             expecting: false,
             changed: BTreeMap::new(),
         };
-        rig.load(&format!("{}{nft}", rules()))?;
+        run("nft", &["-f", "-"], &format!("{}{nft}", rules()))?;
         rig.drain()?;
         Ok(rig)
     }
 
-    /// Back to its namespace: the calling thread has been in another meanwhile.
-    pub fn enter(&self) -> io::Result<()> {
-        Ok(setns(&self.namespace, CloneFlags::CLONE_NEWNET)?)
+    /// Back to its namespace (the calling thread has been in another meanwhile), with these nft rules.
+    pub fn enter(&mut self, nft: &str) -> io::Result<()> {
+        setns(&self.namespace, CloneFlags::CLONE_NEWNET)?;
+        if self.rules.as_deref() != Some(nft) {
+            run("nft", &["-f", "-"], &format!("flush ruleset\n{}{nft}", rules()))?;
+            self.rules = Some(nft.to_owned());
+        }
+        Ok(())
     }
 
     /// Adds nft rules.
     pub fn load(&mut self, nft: &str) -> io::Result<()> {
+        self.rules = None;
         run("nft", &["-f", "-"], nft)
     }
 
