@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -39,6 +41,10 @@ route add default via 10.255.2.2
 route add fd00:1::/32 via fd00:ff:1::2
 route add default via fd00:ff:2::2
 ";
+
+/// The router's own addresses as /proc/net/ipv6_route has them, and the flags of a route to an address of one's own.
+const OWN_V6: [&str; 2] = ["fd0000ff000100000000000000000001 80", "fd0000ff000200000000000000000001 80"];
+const LOCAL_ROUTE: &str = " 80200001 ";
 
 /// Before there are devices.
 const BEFORE: [(&str, &str); 2] =
@@ -152,6 +158,7 @@ impl Rig {
         let [a, b] = DEVICES;
         let taps = [Tap::new(a)?, Tap::new(b)?];
         run("ip", &["-batch", "-"], NETWORK)?;
+        wait_for_addresses()?;
         for (name, value) in SETTINGS {
             set(name, value)?;
         }
@@ -267,7 +274,7 @@ impl Rig {
             if !patient || !seen.out.is_empty() || seen.rules.iter().any(|rule| rule == "local") {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            sleep(Duration::from_millis(1));
             self.collect(&mut seen)?;
         }
         Ok(seen)
@@ -352,6 +359,20 @@ impl Known {
             None => request.finish(),
         }
     }
+}
+
+/// The routes to the router's own IPv6 addresses are made by a thread of the kernel's, some time after the addresses.
+fn wait_for_addresses() -> io::Result<()> {
+    for _ in 0..2000 {
+        let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
+        let is_there =
+            |own: &&str| routes.lines().any(|route| route.starts_with(*own) && route.contains(LOCAL_ROUTE));
+        if OWN_V6.iter().all(|own| is_there(&own)) {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Err(io::Error::other("the router's IPv6 addresses do not appear"))
 }
 
 fn path(sysctl: &str) -> String {
