@@ -958,10 +958,11 @@ def main():
     if unknown := set(areas) - set(AREAS):
         arguments.error("area %s: there are %s" % (", ".join(unknown), ", ".join(AREAS)))
     if a.stream:
-        for number in itertools.count():
-            for area in areas:
-                s = make(a.seed, area, number)
-                print(json.dumps({**head("%s-%d-%04d" % (area, a.seed, number), area, s), "steps": s["steps"]}))
+        numbers = {area: itertools.count() for area in areas}      # an area named twice comes twice as often
+        for area in itertools.cycle(areas):
+            number = next(numbers[area])
+            s = make(a.seed, area, number)
+            print(json.dumps({**head("%s-%d-%04d" % (area, a.seed, number), area, s), "steps": s["steps"]}))
     if not a.o:
         arguments.error("-o DIR or --stream")
     os.makedirs(a.o, exist_ok=True)
