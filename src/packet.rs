@@ -251,7 +251,7 @@ pub struct Verdict {
     pub dir: Direction,
     /// The connection is not in the table yet: `confirm` puts it there.
     pub unconfirmed: bool,
-    /// The protocol's own state (TCP: [`crate::proto::tcp::State`]), else 0.
+    /// The protocol's own state (TCP: [`crate::proto::tcp::State`], SCTP: [`crate::proto::sctp::State`]), else 0.
     pub proto_state: u8,
     /// By how much a bound was broken, in its unit (TCP: sequence numbers); else 0.
     pub excess: u32,

@@ -140,6 +140,23 @@ reasons! {
     /// Neighbour discovery or multicast listener discovery: never tracked.
     IcmpNeighbour = 306, "icmp-neighbour";
 
+    /// SCTP: a broken list of chunks: none, one of length 0, one cut short, or one that may not be in this company or place.
+    SctpChunks = 310, "sctp-chunks";
+    /// SCTP: a first packet that opens nothing.
+    SctpNotOpening = 311, "sctp-not-opening";
+    /// SCTP: the verification tag is not the one that its chunks ask for.
+    SctpTag = 312, "sctp-tag";
+    /// SCTP: such a chunk cannot occur in this state and direction.
+    SctpState = 313, "sctp-state";
+    /// SCTP: INIT ACK with another initiate tag than the one that is known of its sender.
+    SctpInitTag = 314, "sctp-init-tag";
+    /// SCTP: more than 16 chunks to act upon in one packet.
+    SctpTooMany = 315, "sctp-too-many";
+    /// SCTP: HEARTBEAT with another verification tag is let through: its answer will tell.
+    SctpHeartbeat = 320, "sctp-heartbeat";
+    /// SCTP: INIT while closed is let through, and refreshes nothing.
+    SctpInitAgain = 321, "sctp-init-again";
+
     /// Fragment: it overlaps another one of its datagram, of which nothing is left (RFC 5722).
     FragOverlap = 400, "frag-overlap";
     /// Fragment: it ends beyond the last one, or is a last one that ends elsewhere than it should.

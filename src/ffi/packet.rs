@@ -131,7 +131,7 @@ pub struct conntab_verdict {
     pub dir: u8,
     /// 1: the connection is not in the table yet: conntab_confirm puts it there.
     pub unconfirmed: u8,
-    /// The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+    /// The protocol's state (TCP: CONNTAB_TCP_*, SCTP: CONNTAB_SCTP_*), else 0.
     pub proto_state: u8,
     /// By how much a bound was broken, in its unit (TCP: sequence numbers); else 0.
     pub excess: u32,

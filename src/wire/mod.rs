@@ -19,6 +19,7 @@ mod fragment;
 mod inner;
 mod ip;
 mod link;
+pub mod sctp;
 pub mod tcp;
 mod transport;
 
@@ -96,14 +97,7 @@ pub enum L4 {
         id: u16,
     },
     /// SCTP.
-    Sctp {
-        /// Source port.
-        sport: u16,
-        /// Destination port.
-        dport: u16,
-        /// Verification tag.
-        vtag: u32,
-    },
+    Sctp(sctp::Packet),
     /// GRE.
     Gre {
         /// 1 for PPTP's GRE (RFC 2637); 0 for all else (RFC 2784, an unknown version, a header cut below 8 bytes).

@@ -1,11 +1,11 @@
 """Fragments: datagrams cut into pieces which come in any order, twice, overlapping, cut short, never, or beside others."""
 import struct
-from packets import ICMP, ICMPV6, TCP, UDP, UDPLITE
-from packets import icmp, ipv4, ipv6, tcp, udp
+from packets import ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE
+from packets import icmp, init, ipv4, ipv6, sctp, tcp, udp
 
 HOSTS = (("10.1.0.1", "10.2.0.1"), ("fd00:1::1", "fd00:2::1"))
 ROUTER = (("10.255.1.1", "10.255.2.1"), ("fd00:ff:1::1", "fd00:ff:2::1"))
-SCTP, MTU = 132, 1600
+MTU = 1600
 
 
 def options4(rng):
@@ -25,22 +25,6 @@ def extensions6(rng, also=()):
     return [(k, kinds[k]()) for k in chosen]
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def sctp_init(sport, dport, padding):
-    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 0x11223344, 100000, 10, 10, 1)
-    chunk = chunk[:2] + struct.pack("!H", 20 + padding) + chunk[4:] + bytes(padding)
-    head = struct.pack("!HHI", sport, dport, 0)
-    return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
-
-
 def payload(rng, v6, src, dst, size):
     """a transport protocol and its bytes"""
     data = bytes(rng.randrange(256) for _ in range(min(size, 16))) * (size // 16 + 1)
@@ -56,7 +40,7 @@ def payload(rng, v6, src, dst, size):
     if kind == "other":
         return rng.choice((99, 47, 50, UDPLITE, 253)), b"\0\0\x08\0" + data
     if kind == "sctp":
-        return SCTP, sctp_init(1000, 2000, size // 4 * 4 % 1000)
+        return SCTP, sctp(1000, 2000, 0, init(1, 0x11223344, more=struct.pack("!HH", 9, size // 4 * 4 % 1000 + 4) + bytes(size // 4 * 4 % 1000)))
     return UDP, udp(src, dst, rng.choice((5000, 5001)), rng.choice((53, 9)), data, check=7 if kind == "bad" else None)
 
 

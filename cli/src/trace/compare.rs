@@ -83,7 +83,7 @@ fn events(step: &Value, ends: bool) -> Vec<&str> {
     all.filter(|event| event.contains("DESTROY") == ends).collect()
 }
 
-/// The first difference, if there is one.
+/// Compares two recorded forms of one scenario, the kernel's and ours: the first difference, if there is one.
 pub fn difference(kernel: &Value, ours: &Value) -> Option<String> {
     let steps = |recorded: &Value| recorded["steps"].as_array().cloned().unwrap_or_default();
     let (k, o) = (steps(kernel), steps(ours));
@@ -120,6 +120,7 @@ pub fn difference(kernel: &Value, ours: &Value) -> Option<String> {
     (a != b).then(|| format!("ends: kernel {a:#?}\n  we {b:#?}"))
 }
 
+#[cfg(test)]
 #[test]
 fn what_differs_is_seen() {
     let step = |table: &str, events: &str, out: &str| -> Value {
