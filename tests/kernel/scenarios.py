@@ -10,7 +10,7 @@ them (tests/recorded holds some that were). Rules are written twice, as nft text
 from one description (`Rules`), so they cannot disagree.
 """
 import argparse, itertools, json, os, random, struct, sys
-import handmade
+import fragments, handmade
 from associations import Association
 from endpoints import Talk
 from packets import FLAG, GRE, ICMP, ICMPV6, TCP, UDP, UDPLITE
@@ -974,10 +974,22 @@ def make_policy(rng):
     return scenario("rules", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
 
 
+def make_fragments(rng):
+    steps, sysctl = fragments.steps(rng), {}
+    if rng.random() < .15:
+        sysctl = fragments.settings(rng)
+        for _ in range(rng.randint(1, 2)):
+            steps[rng.randrange(len(steps))]["wait_ms"] = rng.choice((500, 3000))
+    if rng.random() < .2:
+        sysctl["net.ipv4.ipfrag_max_dist"] = rng.choice((0, 1, 2, 4))
+    rules = random_rules(rng) if rng.random() < .15 else Rules()
+    return scenario("fragments", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
+
+
 AREAS = {"tcp": make_tcp, "udp": make_udp, "udplite": make_udplite, "icmp": make_icmp, "icmpv6": make_icmpv6,
          "sctp": make_sctp,
          "other": make_other,
-         "expiry": make_expiry, "policy": make_policy}
+         "expiry": make_expiry, "policy": make_policy, "fragments": make_fragments}
 
 
 def head(name, area, s):

@@ -7,6 +7,7 @@
 mod answer;
 mod compare;
 mod events;
+mod fragments;
 mod hopopts;
 mod ip;
 mod ipv4;
