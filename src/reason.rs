@@ -6,7 +6,7 @@ macro_rules! reasons {
     ($( $(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal; )+) => {
         /// Why a packet got the verdict it got. `None` (0) is the ordinary case.
         ///
-        /// Ranges: 1-99 headers, 100-199 the path, 200-299 TCP, 300-399 the other trackers.
+        /// Ranges: 1-99 headers, 100-199 the path, 200-299 TCP, 300-399 the other trackers, 400-499 fragments.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
         #[non_exhaustive]
@@ -156,4 +156,19 @@ reasons! {
     SctpHeartbeat = 320, "sctp-heartbeat";
     /// SCTP: INIT while closed is let through, and refreshes nothing.
     SctpInitAgain = 321, "sctp-init-again";
+
+    /// Fragment: it overlaps another one of its datagram, of which nothing is left (RFC 5722).
+    FragOverlap = 400, "frag-overlap";
+    /// Fragment: it ends beyond the last one, or is a last one that ends elsewhere than it should.
+    FragEnd = 401, "frag-end";
+    /// Fragment: there is nothing in it.
+    FragEmpty = 402, "frag-empty";
+    /// Fragment: the datagram is, or would be, longer than 65535 bytes.
+    FragTooLong = 403, "frag-too-long";
+    /// Fragment: marks of congestion beside fragments that cannot carry any (RFC 3168 section 5.3).
+    FragEcn = 404, "frag-ecn";
+    /// Fragment: what waits takes as much memory as is allowed.
+    FragMemory = 405, "frag-memory";
+    /// Fragment: as many datagrams wait as there is room for.
+    FragQueues = 406, "frag-queues";
 }

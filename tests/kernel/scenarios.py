@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Random scenarios for a recorder of the format of docs/scenarios.md: plausible and implausible packets, by topic.
 
-usage: scenarios.py --seed N --count N --area AREA -o DIR       AREA: one of AREAS below, or all
+usage: scenarios.py --seed N --count N --area AREA,... -o DIR   AREA: of AREAS below, or all
+       scenarios.py --seed N --area AREA,... --stream           one a line, an area after the other, without end
        scenarios.py --handmade -o DIR                           those of handmade.py
 
 Every scenario is made from (seed, area, number) alone. What is written has no verdicts: play it to a live kernel to record
 them (tests/recorded holds some that were). Rules are written twice, as nft text and in the structured form; both come
 from one description (`Rules`), so they cannot disagree.
 """
-import argparse, json, os, random, struct, sys
-import handmade
+import argparse, itertools, json, os, random, struct, sys
+import fragments, handmade
 from associations import Association
 from endpoints import Talk
 from packets import FLAG, GRE, ICMP, ICMPV6, TCP, UDP, UDPLITE
@@ -978,37 +979,67 @@ def make_policy(rng):
     return scenario("rules", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
 
 
+def make_fragments(rng):
+    steps, sysctl = fragments.steps(rng), {}
+    if rng.random() < .15:
+        sysctl = fragments.settings(rng)
+        for _ in range(rng.randint(1, 2)):
+            steps[rng.randrange(len(steps))]["wait_ms"] = rng.choice((500, 3000))
+    if rng.random() < .2:
+        sysctl["net.ipv4.ipfrag_max_dist"] = rng.choice((0, 1, 2, 4))
+    rules = random_rules(rng) if rng.random() < .15 else Rules()
+    return scenario("fragments", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
+
+
 AREAS = {"tcp": make_tcp, "udp": make_udp, "udplite": make_udplite, "icmp": make_icmp, "icmpv6": make_icmpv6,
          "sctp": make_sctp,
          "other": make_other,
-         "expiry": make_expiry, "policy": make_policy}
+         "expiry": make_expiry, "policy": make_policy, "fragments": make_fragments}
+
+
+def head(name, area, s):
+    return {"name": name, "about": s["about"], "area": area, **{k: s[k] for k in ("source", "random") if k in s},
+            "config": s["config"]}
 
 
 def write(folder, name, area, s):
-    head = {"name": name, "about": s["about"], "area": area, **{k: s[k] for k in ("source", "random") if k in s},
-            "config": s["config"]}
     steps = [json.dumps(x, separators=(",", ":")) for x in s["steps"]]
     with open(os.path.join(folder, name + ".json"), "w") as f:
-        f.write(json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(steps) + "\n]}\n")
+        f.write(json.dumps(head(name, area, s))[:-1] + ', "steps": [\n' + ",\n".join(steps) + "\n]}\n")
+
+
+def make(seed, area, number):
+    return AREAS[area](random.Random("%d %s %d" % (seed, area, number)))
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--count", type=int, default=100)
-    arguments.add_argument("--area", default="all", choices=["all", *AREAS])
+    arguments.add_argument("--area", default="all")
     arguments.add_argument("--handmade", action="store_true")
-    arguments.add_argument("-o", required=True)
+    arguments.add_argument("--stream", action="store_true")
+    arguments.add_argument("-o")
     a = arguments.parse_args()
+    areas = list(AREAS) if a.area == "all" else a.area.split(",")
+    if unknown := set(areas) - set(AREAS):
+        arguments.error("area %s: there are %s" % (", ".join(unknown), ", ".join(AREAS)))
+    if a.stream:
+        numbers = {area: itertools.count() for area in areas}      # an area named twice comes twice as often
+        for area in itertools.cycle(areas):
+            number = next(numbers[area])
+            s = make(a.seed, area, number)
+            print(json.dumps({**head("%s-%d-%04d" % (area, a.seed, number), area, s), "steps": s["steps"]}))
+    if not a.o:
+        arguments.error("-o DIR or --stream")
     os.makedirs(a.o, exist_ok=True)
     if a.handmade:
         for script in handmade.everything():
             write(a.o, script.name, script.area, script.scenario)
         return
-    for area in AREAS if a.area == "all" else [a.area]:
+    for area in areas:
         for number in range(a.count):
-            rng = random.Random("%d %s %d" % (a.seed, area, number))
-            write(a.o, "%s-%d-%04d" % (area, a.seed, number), area, AREAS[area](rng))
+            write(a.o, "%s-%d-%04d" % (area, a.seed, number), area, make(a.seed, area, number))
 
 
 if __name__ == "__main__":

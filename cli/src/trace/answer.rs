@@ -180,6 +180,7 @@ pub(super) fn reset(cause: &Ip, by: Resetting) -> Option<Vec<u8>> {
         ip::fold(ip::sum(&reset, begin))
     };
     ip::put(&mut reset, 16, checksum);
-    let class = if by == Resetting::Host { cause.traffic_class() } else { 0 };
+    // Without the marks of congestion.
+    let class = if by == Resetting::Host { cause.dscp() << 2 } else { 0 };
     from_router(class, protocol::TCP, cause.dst, cause.src, 0, &reset)
 }
