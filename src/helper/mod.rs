@@ -10,5 +10,7 @@
 )]
 
 pub mod announce;
+pub mod ftp;
+mod inet6;
 
 pub use announce::{Announce, Heard};
