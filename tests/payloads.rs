@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use conntab::helper::{Announce, Heard, ftp};
+use conntab::helper::{Announce, Heard, ftp, irc};
 use conntab::tuple::{Direction, Tuple, addr};
 use conntab::wire::{self, L4};
 use serde_json::Value;
@@ -108,6 +108,7 @@ fn play(scenario: &Value) -> (Vec<String>, usize) {
                 let state = memory.entry(original).or_default();
                 ftp::hear(state, direction, &tuples, segment.seq, payload)
             }
+            "irc" => irc::hear(direction, &tuples, payload),
             _ => continue,
         };
         compared += 1;

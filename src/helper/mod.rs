@@ -12,5 +12,6 @@
 pub mod announce;
 pub mod ftp;
 mod inet6;
+pub mod irc;
 
 pub use announce::{Announce, Heard};
