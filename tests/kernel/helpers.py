@@ -285,9 +285,249 @@ def places():
     yield s
 
 
+# ---------------------------------------------------------------- by hand: expectations and the connections that meet them
+def child(s, side, sport, dport, flags="S", seq=1, ack=0, data=b"", hosts=(C4, S4), note=None, src=None):
+    """a segment of a connection from this side's host to the other's"""
+    ends = (src or hosts[side], hosts[1 - side])
+    return s.packet(side, ip(*ends, TCP, tcp(*ends, sport, dport, flags, seq, ack, 65535, data)), note)
+
+
+def udp_child(s, side, sport, dport, data=b"x", hosts=(C4, S4), note=None):
+    return s.udp(side, sport, dport, data, hosts, note)
+
+
+def port(n, host="10,1,0,1"):
+    return "PORT %s,%d,%d\r\n" % (host, *divmod(n, 256))
+
+
+def offer(n, address=A4):
+    return "PRIVMSG b :" + CTCP + "DCC SEND f %s %d 5\r\n" % (address, n)
+
+
+RRQ = b"\0\1file\0octet\0"
+
+
+def expectations():
+    s = Script("ftp-child-dropped", "an expectation is used up by a packet that a rule drops", "helper", config("ftp", drop=5000))
+    Talk(s).lines().say(0, port(5000))
+    child(s, 1, 20, 5000, note="dropped")
+    child(s, 1, 20, 5000)
+    yield s
+
+    s = Script("ftp-child-retransmits", "a SYN of an expected connection that is sent again, reset, and sent once more", "helper", config("ftp"))
+    Talk(s).lines().say(0, port(5000))
+    for flags in "SSS":
+        child(s, 1, 20, 5000, flags)
+    child(s, 1, 20, 5000, "R")
+    child(s, 1, 20, 5000)
+    yield s
+
+    s = Script("ftp-child-kinds", "which packets may begin an expected connection", "helper", config("ftp"))
+    t = Talk(s).lines()
+    for n, flags in enumerate(("S.", "R", "F.", ".", "P.", "-", "S")):
+        t.say(0, port(5000 + n))
+        child(s, 1, 20, 5000 + n, flags, ack=7 if "." in flags else 0, note=flags)
+        child(s, 0, 5000 + n, 20, ".", seq=7, ack=2)
+        child(s, 1, 20, 5000 + n, ".", seq=2, ack=7)
+    yield s
+
+    s = Script("ftp-child-loose0", "without tcp_loose an expected connection begins with a SYN", "helper", config("ftp", tcp_loose=0))
+    t = Talk(s).lines().say(0, port(5000))
+    child(s, 1, 20, 5000, ".", ack=7)
+    child(s, 1, 20, 5000)
+    yield s
+
+    s = Script("ftp-child-near", "packets beside an expectation", "helper", config("ftp"))
+    t = Talk(s).lines().say(0, port(5000))
+    child(s, 1, 20, 5001)
+    child(s, 1, 20, 5000, src="10.2.0.2")
+    child(s, 0, 20, 5000)
+    child(s, 0, 5000, 20, note="the way back")
+    udp_child(s, 1, 20, 5000)
+    child(s, 1, 5000, 20)
+    child(s, 1, 5000, 5000)
+    child(s, 1, 20, 5000, note="used up")
+    yield s
+
+    s = Script("ftp-child-there", "the announced connection is there already, or its tuple from the other end", "helper", config("ftp"))
+    t = Talk(s).lines()
+    child(s, 1, 20, 5000)
+    t.say(0, port(5000))
+    child(s, 1, 20, 5000)
+    child(s, 0, 5000, 20, "S.", seq=9, ack=2)
+    child(s, 1, 21, 5000)
+    yield s
+
+    s = Script("ftp-child-of-a-child", "an expected connection that has a helper by rule", "helper", config("ftp", mark=5))
+    Talk(s).lines().say(0, port(21))
+    t = Talk(s, hosts=(S4, C4), client=20, begin="")
+    for side, flags, seq, ack, data in ((1, "S", 1, 0, b""), (0, "S.", 100, 2, b""), (1, ".", 2, 101, b""), (1, "P.", 2, 101, b"AA\n"),
+                                        (1, "P.", 5, 101, b"PORT 10,2,0,1,30,30\r\n")):
+        a, b = ((20, 21), (21, 20))[1 - side]
+        child(s, side, a, b, flags, seq, ack, data)
+    child(s, 0, 20, 7710)
+    yield s
+
+    s = Script("ftp-mark", "the master's mark is its children's, as it was when they began", "helper", config("ftp", mark=7))
+    t = Talk(s).lines().say(0, port(5000))
+    child(s, 1, 20, 5000)
+    t.say(0, port(5001))
+    child(s, 1, 20, 5001, src="10.2.0.2")
+    child(s, 1, 20, 5001)
+    child(s, 0, 5001, 20, "S.", seq=9, ack=2)
+    yield s
+
+    s = Script("ftp-zone", "an expectation holds in its master's zone", "helper", config("ftp", zone=5))
+    Talk(s).lines().say(0, port(5000))
+    child(s, 1, 20, 5000)
+    child(s, 1, 20, 5000)
+    yield s
+
+    s = Script("ftp-clash", "what another master expects cannot be expected: the packet is dropped, and what was expected before is gone or not", "helper",
+               config("ftp", "irc"))
+    one, two, three = Talk(s).lines(), Talk(s, client=1001).lines(), Talk(s, "irc", client=1002)
+    one.say(0, port(5000))
+    two.say(0, port(5001)).say(0, port(5000), note="clash").say(0, port(5002))
+    three.say(0, offer(5000), note="wider").say(0, offer(5003))
+    one.say(0, port(5003), note="narrower").say(0, port(5003))
+    three.say(0, offer(5003), note="again")
+    child(s, 1, 20, 5000)
+    child(s, 1, 20, 5002)
+    child(s, 1, 20, 5003)
+    yield s
+
+    s = Script("irc-limit", "at the ninth the oldest goes; one announced again is a new one", "helper", config("irc"))
+    t = Talk(s, "irc")
+    for n in (0, 1, 1, *range(2, 11), 5, 11, 12):
+        t.say(0, offer(5000 + n))
+    for n in (0, 5, 12):
+        child(s, 1, 20, 5000 + n)
+    yield s
+
+    s = Script("irc-anyone", "anyone may come, once", "helper", config("irc"))
+    t = Talk(s, "irc").say(0, offer(5000)).say(0, offer(5001))
+    child(s, 1, 20, 5000, src="10.9.9.9")
+    child(s, 1, 20, 5000, src="10.9.9.8")
+    child(s, 0, 20, 5001, src="10.1.0.7", hosts=("10.1.0.7", C4), note="from the same side")
+    child(s, 1, 20, 5001, src="10.9.9.9")
+    yield s
+
+    s = Script("ftp-master-expires", "what a master expects goes with it", "helper", config("ftp", "irc", tcp_timeout_close=2))
+    one, two = Talk(s).lines(), Talk(s, "irc", client=1001)
+    one.say(0, port(5000))
+    for n in (6000, 6001, 6002):
+        two.say(0, offer(n))
+    child(s, 1, 20, 6001)
+    one.segment(0, "R.")
+    two.segment(0, "R.")
+    s.wait(1200)
+    child(s, 1, 20, 6000)
+    s.wait(1800)
+    child(s, 1, 20, 5000)
+    child(s, 1, 20, 6002)
+    child(s, 0, 6001, 20, "S.", seq=9, ack=2, note="a child lives on")
+    child(s, 1, 20, 6001, ".", seq=2, ack=10)
+    yield s
+
+    s = Script("irc-master-dies", "what a dead master expected is told of, the newest first", "helper", config("irc", tcp_timeout_close=1))
+    t = Talk(s, "irc")
+    for n in (5000, 5003, 5001, 5002, 5000):
+        t.say(0, offer(n))
+    t.segment(0, "R.")
+    yield s.wait(1500)
+
+    s = Script("ftp-master-begins-again", "what a master expected goes when a new one takes its place", "helper", config("ftp"))
+    t = Talk(s).lines().say(0, port(5000))
+    t.segment(0, "R.")
+    t.segment(0, "S", seq=3000000)
+    child(s, 1, 20, 5000)
+    yield s
+
+    s = Script("tftp-text", "what TFTP's helper hears", "helper", config("tftp"))
+    for n, data in enumerate([bytes([0, k]) + b"file\0octet\0" for k in range(8)] + [b"\1\1file\0octet\0", b"\1\0file\0octet\0", b"\0\1", b"\0\1x", b"\0\2",
+                                                                                   b"\0", b"", b"\0\1" + bytes(500)]):
+        udp_child(s, 0, 3000 + n, 69, data)
+    yield s
+    s = Script("tftp-again", "requests sent again, from either end, and when the exchange goes on", "helper", config("tftp"))
+    udp_child(s, 0, 3000, 69, RRQ)
+    udp_child(s, 0, 3000, 69, RRQ)
+    udp_child(s, 1, 69, 3000, RRQ, note="from the server")
+    udp_child(s, 0, 3000, 69, RRQ)
+    udp_child(s, 1, 69, 3000, b"\0\2x\0octet\0")
+    udp_child(s, 1, 4444, 3000, b"\0\3\0\1")
+    udp_child(s, 1, 4444, 3000, b"\0\3\0\2")
+    udp_child(s, 0, 3000, 4444, b"\0\4\0\1")
+    udp_child(s, 0, 3001, 69, b"\0\5", note="no request")
+    udp_child(s, 1, 69, 3001, b"\0\2x\0octet\0", note="from the server")
+    udp_child(s, 0, 3000, 70, b"\0\3")
+    yield s
+    s = Script("tftp-v6", "TFTP over IPv6", "helper", config("tftp", mark=3))
+    udp_child(s, 0, 3000, 69, RRQ, (C6, S6))
+    udp_child(s, 1, 4444, 3000, b"\0\3\0\1", (C6, S6))
+    udp_child(s, 0, 3000, 4444, b"\0\4\0\1", (C6, S6))
+    yield s
+    s = Script("tftp-clash", "two masters that expect the same", "helper", config("tftp"))
+    for n, src in enumerate((C4, C4, "10.1.0.2")):
+        udp_child(s, 0, 3000, 69, RRQ, (src, S4))
+    udp_child(s, 0, 3000, 69, RRQ, (C4, "10.2.0.2"))
+    yield s
+    s = Script("tftp-master-expires", "what a master expects goes with it; what it heard keeps it", "helper", config("tftp", udp_timeout=2))
+    udp_child(s, 0, 3000, 69, RRQ)
+    udp_child(s, 0, 3001, 69, RRQ)
+    udp_child(s, 1, 4444, 3001, b"\0\3\0\1")
+    s.wait(1300)
+    udp_child(s, 0, 3001, 69, RRQ)
+    s.wait(1300)
+    udp_child(s, 1, 4445, 3000, b"\0\3\0\1", note="its master has expired")
+    udp_child(s, 1, 4445, 3001, b"\0\3\0\1")
+    s.wait(2300).wait(200)
+    yield s
+
+    s = Script("helper-expiry", "how long is expected: no longer than that, and an expectation announced again begins anew", "helper",
+               config("ftp", "irc", "tftp", udp_timeout=600, tcp_timeout_unacknowledged=600))
+    one, two = Talk(s).lines(), Talk(s, "irc", client=1001)
+    one.say(0, port(5000))
+    two.say(0, offer(6000)).say(0, offer(6001))
+    udp_child(s, 0, 3000, 69, RRQ)
+    udp_child(s, 0, 3001, 69, RRQ)
+    s.wait(2000)
+    two.say(0, offer(6001))
+    udp_child(s, 0, 3001, 69, RRQ)
+    s.wait(296500).wait(2300)
+    child(s, 1, 20, 5000)
+    child(s, 1, 20, 6000)
+    child(s, 1, 20, 6001)
+    udp_child(s, 1, 4444, 3000)
+    udp_child(s, 1, 4444, 3001)
+    yield s
+
+    s = Script("ftp-late-helper", "a helper is attached to connections that begin", "helper", config("ftp"))
+    s.scenario["config"] = {}
+    t = Talk(s)
+    late = config("ftp")
+    s.steps.append({"nft": late["nft"], "host": late["host"]})
+    t.lines().say(0, port(5000))
+    Talk(s, client=1001).lines().say(0, port(5001))
+    yield s
+
+    s = Script("ftp-dropped-by-rule", "what a rule drops is not heard", "helper", config("ftp", drop=21))
+    t = Talk(s).lines().say(0, port(5000))
+    yield s
+    later = config("ftp", drop=21)
+    s = Script("ftp-dropped-later", "what a rule drops is not heard, and ends no line", "helper", config("ftp"))
+    t = Talk(s).lines()
+    s.steps.append({"nft": "table inet later { chain forward { type filter hook forward priority 0; tcp dport 21 drop\n}\n}\n",
+                    "host": {"rules": [r for r in later["host"]["rules"] if r["at"] == "forward"], "nat_hooks": []}})
+    t.say(0, "AA\n").say(0, port(5000), seq=t.next[0] - 3)
+    s.steps.append({"nft": "delete table inet later\n"})
+    t.say(0, port(5001)).say(0, port(5002), seq=t.base[0] + 3)
+    yield s
+
+
 def everything():
     yield from texts()
     yield from places()
+    yield from expectations()
 
 
 def write(folder, script):
