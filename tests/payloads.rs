@@ -33,12 +33,15 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digit).collect()
 }
 
-/// The rule that attaches a helper: its name, protocol and port.
-fn attached(scenario: &Value) -> Option<(&str, u8, u16)> {
-    let rules = scenario["config"]["host"]["rules"].as_array()?;
-    let [rule] = &rules[..] else { return None };
-    let protocol = if rule["if"]["proto"].as_str()? == "tcp" { 6 } else { 17 };
-    Some((rule["do"]["helper"].as_str()?, protocol, rule["if"]["dport"].as_u64()? as u16))
+/// The rules that attach helpers: name, protocol and port.
+fn attached(scenario: &Value) -> Vec<(&str, u8, u16)> {
+    let mut all = Vec::new();
+    for rule in scenario["config"]["host"]["rules"].as_array().into_iter().flatten() {
+        if let (Some(name), Some(port)) = (rule["do"]["helper"].as_str(), rule["if"]["dport"].as_u64()) {
+            all.push((name, if rule["if"]["proto"] == "tcp" { 6 } else { 17 }, port as u16));
+        }
+    }
+    all
 }
 
 /// What the kernel heard in the packet of a step.
@@ -79,7 +82,7 @@ fn kernel(step: &Value) -> Kernel {
 
 /// Differences, and how many packets were compared.
 fn play(scenario: &Value) -> (Vec<String>, usize) {
-    let Some((helper, protocol, port)) = attached(scenario) else { return (Vec::new(), 0) };
+    let helpers = attached(scenario);
     let mut memory: HashMap<Tuple, ftp::State> = HashMap::new();
     let (mut wrong, mut compared) = (Vec::new(), 0);
     for (number, step) in scenario["steps"].as_array().expect("steps").iter().enumerate() {
@@ -87,23 +90,27 @@ fn play(scenario: &Value) -> (Vec<String>, usize) {
         let verdict = &step["verdict"];
         let reason = verdict["reason"].as_str().unwrap_or_default();
         let passed = verdict["forwarded"].as_bool() == Some(true) || reason.contains("nf_ct_");
+        let packet = unhex(packet);
+        let Ok(headers) = wire::parse(&packet, packet.len() as u32) else { continue };
+        let tuple = Tuple::of(&headers);
+        if verdict["state"] == "NEW" {
+            memory.remove(&tuple);
+        }
         if verdict["state"] != "ESTABLISHED" || !passed {
             continue;
         }
-        let packet = unhex(packet);
-        let headers = wire::parse(&packet, packet.len() as u32).expect("a whole packet");
-        let tuple = Tuple::of(&headers);
         let (direction, original) = match verdict["dir"].as_str() {
             Some("original") => (Direction::Original, tuple),
             _ => (Direction::Reply, tuple.inverse()),
         };
         let payload = headers.payload(&packet);
-        if original.l4 != protocol || original.dport != port || payload.is_empty() {
+        let is_attached = |helper: &&(&str, u8, u16)| (helper.1, helper.2) == (original.l4, original.dport);
+        let Some((helper, ..)) = helpers.iter().find(is_attached).filter(|_| !payload.is_empty()) else {
             continue;
-        }
+        };
         let tuples = [original, original.inverse()];
         let L4::Tcp(segment) = headers.l4 else { continue };
-        let heard = match helper {
+        let heard = match *helper {
             "ftp" => {
                 let state = memory.entry(original).or_default();
                 ftp::hear(state, direction, &tuples, segment.seq, payload)

@@ -2,8 +2,9 @@
 //!
 //! As the kernel was seen to do it (`tests/recorded/irc-*.json`):
 //!
-//! - Heard is what an original packet begins with, blanks and line ends apart, wherever its line began: one message at most, from `PRIVMSG `
-//!   (either case) to the first blank with a colon, and the offer right behind that. A message that is cut is not waited for, and nothing is dropped.
+//! - Heard is an original packet that begins with `PRIVMSG ` (either case), blanks and line ends apart, wherever its line began: the offer right
+//!   behind the first blank with a colon; if it is of an unknown kind, the one behind the next, and so on. One offer at most is heard. What
+//!   is cut is not waited for, and nothing is dropped.
 //! - The name is one word, the address a number in decimal (modulo 2^32), as is the port; it is not 0. A line must end somewhere behind.
 //! - An address that is not the sender's own: nothing is announced. Anyone may come.
 //! - Nothing is heard over IPv6.
@@ -45,14 +46,17 @@ fn offer(payload: &[u8]) -> Option<(u32, u16)> {
     if !command.eq_ignore_ascii_case(b"PRIVMSG ") {
         return None;
     }
-    let text = rest.windows(2).position(|pair| pair == b" :")?;
-    let offer = rest.get(text + 2..)?;
-    if offer.len() < SHORTEST {
-        return None;
-    }
-    let offer = offer.strip_prefix(b"\x01DCC ")?;
-    let kinds: [&[u8]; 5] = [b"SEND ", b"CHAT ", b"MOVE ", b"TSEND ", b"SCHAT "];
-    let rest = kinds.into_iter().find_map(|kind| offer.strip_prefix(kind))?;
+    let mut message = rest;
+    let rest = loop {
+        let text = message.windows(2).position(|pair| pair == b" :")?;
+        let offer = message.get(text + 2..).filter(|offer| offer.len() >= SHORTEST)?;
+        let offer = offer.strip_prefix(b"\x01DCC ")?;
+        let kinds: [&[u8]; 5] = [b"SEND ", b"CHAT ", b"MOVE ", b"TSEND ", b"SCHAT "];
+        match kinds.into_iter().find_map(|kind| offer.strip_prefix(kind)) {
+            Some(rest) => break rest,
+            None => message = offer,
+        }
+    };
     let name = rest.iter().position(|byte| *byte == b' ')?;
     let (address, rest) = number(rest.get(name + 1..)?)?;
     let blanks = rest.iter().take_while(|byte| **byte == b' ').count();

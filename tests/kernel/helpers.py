@@ -524,6 +524,173 @@ def expectations():
     yield s
 
 
+# ---------------------------------------------------------------- random
+def mutated(rng, text):
+    """a text with a few bytes other than they should be"""
+    data = bytearray(text.encode("latin1"))
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        at = rng.randrange(len(data) + 1)
+        what = rng.randrange(6)
+        if what == 0 and at < len(data):
+            data[at] ^= 1 << rng.randrange(8)
+        elif what == 1:
+            del data[at:at + rng.choice((1, 1, 2, 5))]
+        elif what == 2:
+            data[at:at] = bytes(rng.choice(b" \r\n,.|:()0123456789\0\1DPE") for _ in range(rng.choice((1, 1, 2))))
+        elif what == 3:
+            data[at:at] = data[at:at + rng.randint(1, 8)]
+        elif what == 4 and at < len(data):
+            data[at] = rng.choice(b" \r\n,.|:()0123456789\0\1DPE")
+        else:
+            data = bytearray(bytes(data).swapcase())
+    return bytes(data)
+
+
+class Chat:
+    """a master with its history, and what it announces"""
+    PORTS = (5000, 5001, 5002, 5003, 1, 1023, 65535)
+
+    def __init__(self, rng, script, helper, client, hosts):
+        self.rng, self.helper, self.hosts, self.v6 = rng, helper, hosts, ":" in hosts[0]
+        self.talk = Talk(script, helper, client, hosts, begin="SYN" if rng.random() < .9 else "",
+                         isn=tuple(rng.choice((1000000, 2**32 - 30, rng.getrandbits(32))) for _ in "cs"))
+        self.sent, self.expected = [], []
+        if helper == "ftp" and rng.random() < .8:
+            self.talk.lines()
+
+    def line(self):
+        """(side, text): something of the protocol; what it announces is expected"""
+        rng = self.rng
+        if self.helper == "irc":
+            if rng.random() < .25:
+                return rng.choice(((0, "NICK a\r\n"), (1, ":s 001 a :hello\r\n"), (0, "PRIVMSG b :hello\r\n"), (1, ":b!b@c PRIVMSG a :" + offer(5000)[11:])))
+            n = rng.choice(self.PORTS)
+            a = int.from_bytes(bytes(int(x) for x in self.hosts[0].split(".")), "big") if not self.v6 else A4
+            self.expected.append((1, n))
+            return 0, "PRIVMSG %s :%sDCC %s %s %s %d%s%s\r\n" % (
+                rng.choice(("b", "#c", "bob")), CTCP, rng.choice(("SEND", "CHAT", "MOVE", "TSEND", "SCHAT", "RESUME")), rng.choice(("f", "a.txt", "chat")),
+                a if rng.random() < .9 else B4, n, rng.choice(("", " 123")), rng.choice((CTCP, CTCP, "")))
+        what = rng.randrange(9)
+        n = rng.choice(self.PORTS)
+        own = [h.replace(".", ",") for h in self.hosts]
+        if what == 0:
+            return 0, rng.choice(("NOOP\r\n", "USER x\r\n", "PASV\r\n", "EPSV\r\n", "LIST\r\n", "PWD\n", "E\r\n", "\r\n"))
+        if what == 1:
+            return 1, rng.choice(("200 ok\r\n", "331 go on\r\n", "220-a\r\n220 b\r\n", "226 done\n", "22\r\n"))
+        side = 0 if what < 6 else 1
+        self.expected.append((1 - side, n))
+        wrong = rng.random() < .08
+        if what in (2, 3):
+            a = "253,0,0,1" if self.v6 else own[1] if wrong else own[0]
+            return 0, rng.choice(("PORT", "PORT", "port")) + " %s,%d,%d\r\n" % (a, *divmod(n, 256))
+        if what in (4, 5):
+            a = self.hosts[1] if wrong else self.hosts[0]
+            return 0, "EPRT !%d!%s!%d!\r\n".replace("!", rng.choice("|||!,")) % (2 if self.v6 else 1, a, n)
+        if what == 6:
+            a = "253,0,0,2" if self.v6 else own[0] if wrong else own[1]
+            return 1, rng.choice(("227 Entering Passive Mode (%s,%d,%d).\r\n", "227 %s,%d,%d\r\n", "227 =%s,%d,%d\r\n")) % (a, *divmod(n, 256))
+        return 1, "229 Entering Extended Passive Mode (|||%d|)\r\n" % n
+
+    def go_on(self):
+        rng, talk = self.rng, self.talk
+        if self.sent and rng.random() < .15:
+            side, seq, data = rng.choice(self.sent[-4:])
+            cut = rng.choice((0, 0, 0, rng.randrange(len(data) or 1)))
+            talk.segment(side, "P.", data[cut:] + rng.choice((b"", b"", b"NOOP\r\n")), (seq + cut) % 2**32)
+            return
+        side, text = self.line()
+        for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 2))):
+            text += rng.choice((self.line()[1], "x\r\n"))
+        data = mutated(rng, text) if rng.random() < .3 else text.encode("latin1")
+        pieces = [data]
+        if rng.random() < .15 and len(data) > 1:
+            cut = rng.randrange(1, len(data))
+            pieces = [data[:cut], data[cut:]]
+        places, at = [], talk.next[side]
+        for piece in pieces:
+            places.append((side, at % 2**32, piece))
+            at += len(piece)
+        talk.next[side] = at
+        if rng.random() < .15:
+            places.reverse()
+        if rng.random() < .1:
+            del places[rng.randrange(len(places))]
+        for side, seq, piece in places:
+            talk.segment(side, rng.choice(("P.", "P.", "P.", ".", "PU.", "F.") if rng.random() < .1 else ("P.",)), piece, seq)
+            self.sent.append((side, seq, piece))
+
+
+def conversation(rng):
+    """masters of the helpers, and connections beside them"""
+    kinds = rng.choice((("ftp",), ("ftp",), ("irc",), ("tftp",), ("ftp", "irc"), ("ftp", "irc", "tftp")))
+    more = {}
+    if rng.random() < .2:
+        more["mark"] = rng.choice((1, 0xff))
+    if rng.random() < .15:
+        more["zone"] = 5
+    if rng.random() < .15:
+        more["drop"] = rng.choice((5000, 5001, 20))
+    if rng.random() < .1:
+        more["tcp_loose"] = 0
+    slow = rng.random() < .06
+    if slow:
+        more.update(tcp_timeout_close=1, udp_timeout=1)
+    s = Script("", "a random conversation: " + ", ".join(kinds), "helper", config(*kinds, **more))
+    v6 = rng.random() < .25
+    clients = (C6, "fd00:1::2") if v6 else (C4, "10.1.0.2")
+    servers = (S6, "fd00:2::2") if v6 else (S4, "10.2.0.2")
+    pick = lambda: (rng.choice(clients + clients[:1] * 3), rng.choice(servers + servers[:1] * 3))
+    chats = [Chat(rng, s, kind, 1000 + n, pick()) for n, kind in enumerate(rng.choice([k for k in kinds if k != "tftp"] or ["ftp"]) for _ in range(rng.choice((1, 1, 2, 3))))
+             ] if kinds != ("tftp",) else []
+    children, requests = [], []
+    length = len(s.steps) + rng.randint(10, 40)
+    while len(s.steps) < length:
+        what = rng.random()
+        if "tftp" in kinds and what < (.9 if not chats else .25):
+            hosts, n = pick(), rng.choice((3000, 3001))
+            if requests and rng.random() < .55:
+                hosts, n = rng.choice(requests[-3:])
+                side, other = rng.choice(((1, 69), (1, 4444), (1, 4444), (1, 4445), (0, 4444), (0, 69)))
+                data = rng.choice((b"\0\3\0\1data", b"\0\4\0\1", b"\0\1x", b"\0\2x\0", b"\0\5", b""))
+                udp_child(s, side, *((other, n) if side else (n, other)), data, hosts)
+            else:
+                udp_child(s, 0, n, 69, rng.choice((RRQ, RRQ, b"\0\2file\0octet\0", b"\0\1", b"\0\3x", b"\1\0", b"\0", mutated(rng, "\0\1file\0octet\0"))), hosts)
+                requests.append((hosts, n))
+        elif slow and what > .9:
+            s.wait(rng.choice((400, 1500)))
+        elif not chats or what < .6:
+            if chats:
+                rng.choice(chats).go_on()
+        elif what < .63:
+            t = rng.choice(chats).talk
+            t.segment(rng.randint(0, 1), rng.choice(("R.", "R", "F.")))
+        elif children and what < .78:
+            c = rng.choice(children[-3:])
+            side, a, b, hosts, seq = c
+            flags = rng.choice((("S", 0), ("S.", 1), (".", 0), ("P.", 0), ("P.", 1), ("F.", 0), ("R", 0), ("R.", 1)))
+            me = side if flags[1] == 0 else 1 - side
+            child(s, me, *((a, b) if me == side else (b, a)), flags[0], seq[me], seq[1 - me] if "." in flags[0] else 0, b"x" if "P" in flags[0] else b"", hosts)
+            seq[me] += 1 if flags[0] != "." else 0
+        else:
+            chat = rng.choice(chats)
+            if not chat.expected:
+                continue
+            side, n = rng.choice(chat.expected[-3:])
+            hosts, a = chat.hosts, rng.choice((20, 20, 40000))
+            if rng.random() < .15:
+                n += rng.choice((1, -1))
+            if rng.random() < .15:
+                hosts = pick()
+            if rng.random() < .1:
+                side = 1 - side
+            flags = rng.choice(("S", "S", "S", "S", "S", "S", "S", "S.", ".", "P.", "R", "F.")) if rng.random() < .5 else "S"
+            seq = [1, 1]
+            child(s, side, a, n % 65536, flags, 1, 7 if "." in flags else 0, b"x" if "P" in flags else b"", hosts)
+            seq[side] = 2
+            children.append((side, a, n % 65536, hosts, seq))
+    return s
+
+
 def everything():
     yield from texts()
     yield from places()
@@ -545,6 +712,10 @@ def main():
     if not a.count:
         for script in everything():
             write(a.o, script)
+    for number in range(a.count):
+        script = conversation(random.Random("%d helper %d" % (a.seed, number)))
+        script.name = "helper-%d-%04d" % (a.seed, number)
+        write(a.o, script)
 
 
 if __name__ == "__main__":
