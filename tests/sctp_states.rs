@@ -10,7 +10,8 @@ use conntab::tuple::Direction;
 use conntab::wire::sctp::Packet;
 use std::collections::{BTreeMap, BTreeSet};
 
-const TAGS: [(&str, u32); 4] = [("a", 0xa1a1_a1a1), ("b", 0xb2b2_b2b2), ("c", 0xc3c3_c3c3), ("d", 0xd4d4_d4d4)];
+const TAGS: [(&str, u32); 4] =
+    [("a", 0xa1a1_a1a1), ("b", 0xb2b2_b2b2), ("c", 0xc3c3_c3c3), ("d", 0xd4d4_d4d4)];
 
 fn number(text: &str) -> u32 {
     let named = TAGS.into_iter().find(|(name, _)| *name == text).map(|(_, tag)| tag);
@@ -170,7 +171,10 @@ fn every_cell_is_as_the_kernel_has_it() {
             let (verdict, reason) = play(&mut after, packet, &tunables);
             let ours = shown(before.as_ref(), after.as_ref(), packet);
             if verdict != parts[1] || ours != parts[2] || !explained(parts.get(3).unwrap_or(&""), reason) {
-                wrong.push(format!("{name} {packet}: {}\n   ours: {verdict} | {ours} | {reason:?}", parts[1..].join(" | ")));
+                wrong.push(format!(
+                    "{name} {packet}: {}\n   ours: {verdict} | {ours} | {reason:?}",
+                    parts[1..].join(" | ")
+                ));
             }
         }
     }

@@ -418,5 +418,8 @@ fn identity(fragment: &Fragment, packet: &Packet<'_>, interface: u32) -> Identit
     // Multicast, and link-local (RFC 4291 sections 2.5.6 and 2.7).
     let of_link = *l3 == L3::V6 && (dst[0] == 0xff || dst[0] == 0xfe && dst[1] & 0xc0 == 0x80);
     let interface = if of_link { interface } else { 0 };
-    Identity { key: Key::new(src, dst, meta), scope: u64::from(packet.hook.number()) << 32 | u64::from(interface) }
+    Identity {
+        key: Key::new(src, dst, meta),
+        scope: u64::from(packet.hook.number()) << 32 | u64::from(interface),
+    }
 }

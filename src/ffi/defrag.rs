@@ -4,9 +4,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{
-    CONNTAB_EBUSY, CONNTAB_EINVAL, CONNTAB_OK, conntab_packet, number, sized_in, sized_out, text,
-};
+use super::{CONNTAB_EBUSY, CONNTAB_EINVAL, CONNTAB_OK, conntab_packet, number, sized_in, sized_out, text};
 use crate::defrag::{Defrag, DefragConfig, DefragStats, Pushed, Whole};
 use crate::packet::Packet;
 use crate::reason::Reason;
@@ -122,7 +120,12 @@ pub struct conntab_whole {
 
 impl conntab_whole {
     fn nothing(reason: Reason) -> Self {
-        Self { packet: conntab_packet::of(&Packet::new(&[])), largest: 0, least_header: 0, reason: reason.code() }
+        Self {
+            packet: conntab_packet::of(&Packet::new(&[])),
+            largest: 0,
+            least_header: 0,
+            reason: reason.code(),
+        }
     }
 
     fn of(whole: &Whole<'_>) -> Self {
@@ -277,8 +280,10 @@ pub extern "C" fn conntab_defrag_new(
     let defrag = conntab_defrag_config::read(config, size);
     match defrag.and_then(|config| Defrag::new(config).map_err(|e| number(&e))) {
         Ok(defrag) => {
-            let defrag =
-                Box::into_raw(Box::new(conntab_defrag { busy: AtomicBool::new(false), defrag: defrag.into() }));
+            let defrag = Box::into_raw(Box::new(conntab_defrag {
+                busy: AtomicBool::new(false),
+                defrag: defrag.into(),
+            }));
             // SAFETY: C promises room for a pointer; it was looked at.
             unsafe { out.write(defrag) };
             CONNTAB_OK

@@ -109,7 +109,9 @@ fn v6(data: &[u8], wire: usize) -> Result<Found, Reason> {
     let bytes = up_to(data, total);
     let none = Ok((None, total));
     // A jumbogram is none.
-    let Some((named_at, at)) = fragment_header(bytes, ip.next).filter(|_| ip.payload_len > 0) else { return none };
+    let Some((named_at, at)) = fragment_header(bytes, ip.next).filter(|_| ip.payload_len > 0) else {
+        return none;
+    };
     let Some([protocol, _, a, b, c, d, e, f]) = bytes.get(at..).and_then(<[u8]>::first_chunk).copied() else {
         return none;
     };

@@ -132,12 +132,8 @@ impl Packet {
             };
             let chunk = Chunk::of(kind, flags);
             let is = |these: &[Chunk]| chunk.is_some_and(|chunk| these.contains(&chunk));
-            alone |= is(&[
-                Chunk::Init,
-                Chunk::InitAck,
-                Chunk::ShutdownComplete,
-                Chunk::ShutdownCompleteReflected,
-            ]);
+            alone |=
+                is(&[Chunk::Init, Chunk::InitAck, Chunk::ShutdownComplete, Chunk::ShutdownCompleteReflected]);
             let leads = is(&[Chunk::CookieEcho, Chunk::CookieAck]);
             let length = usize::from(u16::from_be_bytes([a, b]));
             if length == 0 || !first && (alone || leads) {
@@ -146,7 +142,8 @@ impl Packet {
             }
             if is(&[Chunk::Init, Chunk::InitAck]) && at + 20 <= len {
                 // Whatever its own length says.
-                let tag = bytes.get(at + 4..).and_then(|rest| rest.first_chunk()).ok_or(Reason::NotCaptured)?;
+                let tag =
+                    bytes.get(at + 4..).and_then(|rest| rest.first_chunk()).ok_or(Reason::NotCaptured)?;
                 self.init_tag = u32::from_be_bytes(*tag);
                 self.what |= INIT_TAG;
             }

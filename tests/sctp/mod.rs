@@ -22,7 +22,8 @@ pub fn chunk(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
 
 /// The packet from its ports on, with its checksum.
 pub fn sctp(sport: u16, dport: u16, vtag: u32, chunks: &[u8]) -> Vec<u8> {
-    let mut packet = [&sport.to_be_bytes()[..], &dport.to_be_bytes(), &vtag.to_be_bytes(), &[0; 4], chunks].concat();
+    let mut packet =
+        [&sport.to_be_bytes()[..], &dport.to_be_bytes(), &vtag.to_be_bytes(), &[0; 4], chunks].concat();
     let crc = crc32c(&packet).to_le_bytes();
     packet[8..12].copy_from_slice(&crc);
     packet
@@ -31,7 +32,8 @@ pub fn sctp(sport: u16, dport: u16, vtag: u32, chunks: &[u8]) -> Vec<u8> {
 /// In an IPv4 packet from 10.1.0.1 to 10.2.0.1, or back if the lower port is the destination.
 pub fn ipv4(sport: u16, dport: u16, vtag: u32, chunks: &[u8]) -> Vec<u8> {
     let body = sctp(sport, dport, vtag, chunks);
-    let (src, dst) = if sport < dport { ([10, 1, 0, 1], [10, 2, 0, 1]) } else { ([10, 2, 0, 1], [10, 1, 0, 1]) };
+    let (src, dst) =
+        if sport < dport { ([10, 1, 0, 1], [10, 2, 0, 1]) } else { ([10, 2, 0, 1], [10, 1, 0, 1]) };
     let len = (20 + body.len() as u16).to_be_bytes();
     [&[0x45, 0, len[0], len[1], 0, 0, 0x40, 0, 64, 132, 0, 0][..], &src, &dst, &body].concat()
 }

@@ -134,7 +134,8 @@ fn what_differs_is_seen() {
     let kernel = step(&line(30), r#""NEW a", "DESTROY b""#, &own("1111"));
     let same = step(&line(29), r#""DESTROY b", "NEW a""#, &own("2222"));
     assert_eq!(difference(&kernel, &same), None);
-    let v6 = |id: &str, kind: &str| format!("60000000001000ff{}2c00000000000000{kind}0001{id}", "00".repeat(32));
+    let v6 =
+        |id: &str, kind: &str| format!("60000000001000ff{}2c00000000000000{kind}0001{id}", "00".repeat(32));
     let pieces = |id, kind| step(&line(30), "", &v6(id, kind));
     assert_eq!(difference(&pieces("00000001", "1100"), &pieces("00000009", "1100")), None);
     assert!(difference(&pieces("00000001", "1100"), &pieces("00000009", "0600")).is_some());

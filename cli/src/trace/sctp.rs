@@ -8,7 +8,12 @@ use conntab::wire::sctp::{Chunk, Packet};
 use super::words::Known;
 
 /// `payload`: the packet from its ports on.
-pub(super) fn words(reason: Reason, packet: &Packet, payload: &[u8], known: Option<&Known>) -> Option<String> {
+pub(super) fn words(
+    reason: Reason,
+    packet: &Packet,
+    payload: &[u8],
+    known: Option<&Known>,
+) -> Option<String> {
     let dir = known.map_or(0, |known| known.dir as usize);
     let text = match reason {
         Reason::Checksum => "nf_ct_sctp: bad CRC".to_owned(),

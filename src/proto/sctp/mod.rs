@@ -201,9 +201,8 @@ fn chunks(
     let fits = |tag: u32| liberal || tag == packet.vtag;
     let tag_is = |right| if right { Ok(()) } else { Err(Reason::SctpTag) };
     // Where one of these is in a packet, the tag is for it alone to judge, and the others are not asked.
-    let own_rule = |chunk| {
-        !matches!(chunk, Chunk::InitAck | Chunk::Shutdown | Chunk::Error | Chunk::CookieAck)
-    };
+    let own_rule =
+        |chunk| !matches!(chunk, Chunk::InitAck | Chunk::Shutdown | Chunk::Error | Chunk::CookieAck);
     tag_is(packet.acting().any(own_rule) || fits(record.tags[here]))?;
     for chunk in packet.acting() {
         match chunk {
