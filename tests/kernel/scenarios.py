@@ -984,7 +984,7 @@ def make_fragments(rng):
     if rng.random() < .15:
         sysctl = fragments.settings(rng)
         for _ in range(rng.randint(1, 2)):
-            steps[rng.randrange(len(steps))]["wait_ms"] = rng.choice((500, 3000))
+            steps[rng.randrange(len(steps))]["wait_ms"] = rng.choice((300, 3000))
     if rng.random() < .2:
         sysctl["net.ipv4.ipfrag_max_dist"] = rng.choice((0, 1, 2, 4))
     rules = random_rules(rng) if rng.random() < .15 else Rules()
