@@ -7,6 +7,8 @@
 use std::sync::Barrier;
 use std::time::Duration;
 
+use ::conntab::bench::Chains;
+
 use crate::keys::{self, Random};
 use crate::memory::{self, Resident};
 use crate::{BURST, Hands, Key, Maker, Name, Peer, Size};
@@ -30,6 +32,11 @@ pub enum Work {
     Churn,
     /// The same with all kinds in each 32 operations, as they come.
     ChurnMixed,
+}
+
+impl Work {
+    /// All, in the order in which they are measured.
+    pub const ALL: [Self; 5] = [Self::Single, Self::Hit, Self::Miss, Self::Churn, Self::ChurnMixed];
 }
 
 /// Lookups, and deletions with as many insertions, of the steps of a churn.
@@ -128,7 +135,7 @@ impl<'m> Field<'m> {
         let mut field = Self { maker, peer, size, ids, names, now: 1, before, after: before, filled: 0.0 };
         if !maker.yardstick {
             let process = Clock::Process.read();
-            let done = field.each(size.threads, 0, false, |hands, share| share.fill(hands));
+            let done = field.each(size.threads, 0, "", |hands, share| share.fill(hands));
             let process = Clock::Process.read() - process;
             let rates: Vec<_> = done.iter().map(|&(n, time, _)| (n, time)).collect();
             field.filled = if size.grow {
@@ -158,7 +165,7 @@ impl<'m> Field<'m> {
     /// Deletes and inserts `turnovers` times as many flows as there are, chosen at random, with all threads.
     pub fn age(&mut self, turnovers: usize) {
         let ops = turnovers * self.size.flows * 2 / self.size.threads;
-        self.each(self.size.threads, 1, false, |hands, share| share.churn(hands, TURNOVER, ops));
+        self.each(self.size.threads, 1, "", |hands, share| share.churn(hands, TURNOVER, ops));
     }
 
     /// What must be told of it.
@@ -166,8 +173,24 @@ impl<'m> Field<'m> {
         self.peer.remark()
     }
 
-    /// Does `ops` operations in each of `threads` threads; million operations per second over all threads.
-    pub fn sample(&mut self, work: Work, threads: usize, ops: usize, seed: u64, other: bool) -> f64 {
+    /// See [`Peer::chains`].
+    pub fn chains(&self) -> Option<Chains> {
+        self.peer.chains()
+    }
+
+    /// See [`Peer::chain`].
+    pub fn chain(&mut self, chains: &Chains) {
+        self.peer.chain(chains);
+    }
+
+    /// Whether [`Self::sample`] can be called with this name.
+    pub fn has(&self, other: &str) -> bool {
+        other.is_empty() || self.peer.other_hands(0, other).is_some()
+    }
+
+    /// Does `ops` operations in each of `threads` threads; million operations per second over all threads. `other`: of
+    /// [`Maker::others`], or empty.
+    pub fn sample(&mut self, work: Work, threads: usize, ops: usize, seed: u64, other: &str) -> f64 {
         let done = self.each(threads, seed, other, |hands, share| match work {
             Work::Single => {
                 share.look(hands, ops, true, |hands, keys, flows, now| hands.single(keys, flows, now))
@@ -176,7 +199,7 @@ impl<'m> Field<'m> {
                 share.look(hands, ops, true, |hands, keys, flows, now| hands.burst(keys, flows, now))
             }
             Work::Miss => {
-                share.look(hands, ops, false, |hands, keys, flows, now| hands.burst(keys, flows, now))
+                share.look(hands, ops, false, |hands, keys, flows, now| hands.miss(keys, flows, now))
             }
             Work::Churn => share.churn(hands, GATHERED, ops),
             Work::ChurnMixed => share.churn(hands, MIXED, ops),
@@ -189,7 +212,7 @@ impl<'m> Field<'m> {
         &mut self,
         threads: usize,
         seed: u64,
-        other: bool,
+        other: &str,
         work: impl Fn(&mut dyn Hands, &mut Share<'_>) -> T + Sync,
     ) -> Vec<T> {
         let flows = self.size.flows;
@@ -207,7 +230,10 @@ impl<'m> Field<'m> {
         std::thread::scope(|scope| {
             let run = |(n, mut share): (usize, Share<'_>)| {
                 pin(n);
-                let mut hands = if other { peer.other_hands(n).expect("it has them") } else { peer.hands(n) };
+                let mut hands = match other {
+                    "" => peer.hands(n),
+                    name => peer.other_hands(n, name).expect("it has them"),
+                };
                 barrier.wait();
                 work(&mut *hands, &mut share)
             };

@@ -32,6 +32,11 @@ fn mix(word: u64) -> u64 {
     word ^ word >> 31
 }
 
+/// Some number below `n` for each `id`.
+pub fn scatter(id: u64, n: usize) -> usize {
+    Random(mix(id)).below(n)
+}
+
 /// The key of flow `id`: TCP over IPv6, every bit of the addresses and ports random. Different for different ids.
 pub fn key(id: u64) -> Key {
     let word = |i: u64| mix(id.wrapping_mul(5).wrapping_add(i).wrapping_add(0x9e37_79b9_7f4a_7c15));

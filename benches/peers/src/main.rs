@@ -118,7 +118,8 @@ fn main() {
         args.flows = vec![10_000_000];
         args.workloads = ["single-hit", "burst32-hit", "burst32-miss"].map(str::to_owned).to_vec();
     }
-    let known: Vec<_> = conntab_peers::makers().iter().flat_map(|maker| [maker.name, maker.other]).collect();
+    let makers = conntab_peers::makers();
+    let known: Vec<_> = makers.iter().flat_map(|maker| maker.names()).collect();
     if let Some(unknown) = args.structures.iter().find(|name| !known.contains(&name.as_str())) {
         eprintln!("no structure is called '{unknown}'; there are: {}", known.join(" "));
         std::process::exit(2);
