@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ::conntab::bench::Chains;
 
-use crate::keys::{self, Random};
+use conntab_bench::{Clock, Random};
+
+use crate::keys;
 use crate::memory::{self, Resident};
 use crate::{BURST, Hands, Key, Maker, Name, Peer, Size};
 
@@ -46,28 +48,12 @@ const GATHERED: Pattern = &[(18 * BURST, BURST)];
 const MIXED: Pattern = &[(30, 1), (28, 2), (30, 1), (28, 2), (28, 2)];
 const TURNOVER: Pattern = &[(0, BURST)];
 
-/// Which clock.
-#[derive(Clone, Copy)]
-enum Clock {
-    Thread = libc::CLOCK_THREAD_CPUTIME_ID as isize,
-    Process = libc::CLOCK_PROCESS_CPUTIME_ID as isize,
-}
-
-impl Clock {
-    fn read(self) -> Duration {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: it writes the struct that is lent to it.
-        unsafe { libc::clock_gettime(self as libc::clockid_t, &mut time) };
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-
-    /// Adds the time of `work` to `sum`.
-    fn time<T>(self, sum: &mut Duration, work: impl FnOnce() -> T) -> T {
-        let begin = self.read();
-        let done = work();
-        *sum += self.read() - begin;
-        done
-    }
+/// Adds the thread's CPU time of `work` to `sum`.
+fn timed<T>(sum: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let clock = Clock::start();
+    let done = work();
+    *sum += clock.stop();
+    done
 }
 
 /// A structure full of flows.
@@ -134,9 +120,9 @@ impl<'m> Field<'m> {
         let peer = (maker.make)(size)?;
         let mut field = Self { maker, peer, size, ids, names, now: 1, before, after: before, filled: 0.0 };
         if !maker.yardstick {
-            let process = Clock::Process.read();
+            let begin = conntab_bench::process();
             let done = field.each(size.threads, 0, "", |hands, share| share.fill(hands));
-            let process = Clock::Process.read() - process;
+            let process = Duration::from_nanos(conntab_bench::process() - begin);
             let rates: Vec<_> = done.iter().map(|&(n, time, _)| (n, time)).collect();
             field.filled = if size.grow {
                 // What a thread of the library does for growth counts, the making of keys does not.
@@ -222,7 +208,7 @@ impl<'m> Field<'m> {
         let barrier = Barrier::new(threads);
         let mut names = self.names.chunks_mut(part);
         let shares = self.ids.chunks_mut(part).enumerate().map(|(n, ids)| {
-            let random = Random::new(seed << 8 | n as u64);
+            let random = keys::random(seed << 8 | n as u64);
             let names = names.next().unwrap_or_default();
             Share { ids, names, first: n * part, flows, both, now, random }
         });
@@ -256,12 +242,12 @@ impl Share<'_> {
         let mut names = [0; CHUNK];
         let mut keys = Vec::with_capacity(CHUNK);
         for first in (0..self.ids.len()).step_by(CHUNK) {
-            Clock::Thread.time(&mut made, || {
+            timed(&mut made, || {
                 keys.clear();
                 keys.extend(self.ids[first..].iter().take(CHUNK).map(|id| keys::key((*id).into())));
             });
             let names = &mut names[..keys.len()];
-            let done = Clock::Thread.time(&mut time, || hands.insert(&keys, names, self.now));
+            let done = timed(&mut time, || hands.insert(&keys, names, self.now));
             assert_eq!(done, keys.len(), "flows are missing");
             if let Some(to) = self.names.get_mut(first..first + names.len()) {
                 to.copy_from_slice(names);
@@ -292,7 +278,7 @@ impl Share<'_> {
             }
             let mut spent = Duration::ZERO;
             let now = self.now + i as u32;
-            let found = Clock::Thread.time(&mut spent, || call(hands, &keys, &flows, now));
+            let found = timed(&mut spent, || call(hands, &keys, &flows, now));
             assert_eq!(found, if there { CHUNK } else { 0 }, "wrong answers");
             time += if i < warm { Duration::ZERO } else { spent };
         }
@@ -335,7 +321,7 @@ impl Share<'_> {
             }
             new.resize(fresh.len(), 0);
             let now = self.now;
-            let answers = Clock::Thread.time(&mut time, || {
+            let answers = timed(&mut time, || {
                 let (mut s, mut c, mut since) = (0, 0, 0);
                 let mut answers = [0; 3];
                 for &(lookups, changes) in &steps {

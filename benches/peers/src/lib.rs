@@ -139,7 +139,7 @@ pub fn makers() -> Vec<Maker> {
     let mut makers = vec![
         Maker {
             like: "conntab",
-            others: &[("z32over", LOOKUPS), ("z32serial", &[Work::Single])],
+            others: &[("z32over", LOOKUPS), ("z32serial", LOOKUPS)],
             ..yardstick("z32", yardstick::z32, |n| n * 170, LOOKUPS)
         },
         Maker {

@@ -194,7 +194,7 @@ impl<'p> Run<'p> {
         let size = Size { flows, threads, grow: false };
         let stays = |maker: &Maker| maker.yardstick || maker.turnovers > 0;
         let bytes = |maker: &Maker| (maker.bytes)(flows) + 12 * flows;
-        let room = self.plan.memory.unwrap_or(memory::available() / 16 * 15);
+        let room = self.plan.memory.unwrap_or(conntab_bench::free_memory() as usize / 16 * 15);
         let mut left = room.saturating_sub(makers.iter().filter(|maker| stays(maker)).map(bytes).sum());
         let all = left;
         let mut groups: Vec<Vec<usize>> = vec![Vec::new()];

@@ -7,7 +7,7 @@
 //! | `y32` | the entry line alone, its index known; compare, store |
 //!
 //! | `z32over`, `z32smallover` | as `z32` and `z32small`, with the overflow buckets that conntab's aged table of the same size was found to have: the same share of the keys is behind a second bucket line, which the first one names. What an aged table of that geometry can reach at best |
-//! | `z32serial` | as `z32`, and a key is not hashed before the one before it has been compared: `single` if nothing overlapped |
+//! | `z32serial` | as `z32over`, and no call begins before the one before it has ended (a key for `single`, else a burst): what is left where the processor, busy with other work between the calls, cannot reach from one into the next |
 //!
 //! A miss ends at the bucket line, or at the second one, where the head has an overflow bucket.
 //!
@@ -27,8 +27,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ::conntab::bench::Chains;
 
-use crate::keys::Random;
-use crate::memory::{Area, prefetch};
+use conntab_bench::prefetch;
+
+use crate::memory::Area;
 use crate::{BURST, Hands, Key, Peer, Size, keys};
 
 /// As conntab's: key and what is stored in the first of two lines.
@@ -113,13 +114,12 @@ impl Peer for Yardstick {
     }
 
     fn other_hands(&self, _: usize, name: &str) -> Option<Box<dyn Hands + '_>> {
+        let (heads, overs) = self.buckets().split_at(self.heads);
+        let plain = Plain { buckets: heads, ..self.plain() };
         match name {
-            "z32serial" => Some(Box::new(Serial(self.plain()))),
-            _ if self.heads > 0 => {
-                let (heads, overs) = self.buckets().split_at(self.heads);
-                Some(Box::new(Over { plain: Plain { buckets: heads, ..self.plain() }, overs }))
-            }
-            _ => None,
+            _ if self.heads == 0 => None,
+            "z32serial" => Some(Box::new(Over::<true> { plain, overs })),
+            _ => Some(Box::new(Over::<false> { plain, overs })),
         }
     }
 
@@ -128,7 +128,7 @@ impl Peer for Yardstick {
         let (share, linked) = ((second + further) as f64 / slots as f64, linked as f64 / heads as f64);
         self.heads = heads as usize;
         let (heads, overs) = self.buckets().split_at(self.heads);
-        let mut random = Random::new(7);
+        let mut random = keys::random(7);
         let mut chance =
             |share: f64| (random.word() >> 11) as f64 / (1_u64 << 53) as f64 <= share && share > 0.0;
         for (n, head) in heads.iter().enumerate() {
@@ -178,9 +178,10 @@ impl Bucket {
 }
 
 impl Plain<'_> {
+    /// `after`: 0, to be known before.
     #[inline(always)]
-    fn hash(&self, key: &Key) -> u64 {
-        hash(self.hasher, key)
+    fn hash(&self, key: &Key, after: u64) -> u64 {
+        hash(self.hasher, &[key[0] ^ after, key[1], key[2], key[3], key[4]])
     }
 
     /// The line of a hash, by its upper half: the region's length is no power of two.
@@ -191,10 +192,10 @@ impl Plain<'_> {
 
     /// The hashes of a burst, their bucket lines asked for.
     #[inline(always)]
-    fn hashes(&self, keys: &[Key]) -> [u64; BURST] {
+    fn hashes(&self, keys: &[Key], after: u64) -> [u64; BURST] {
         let mut hashes = [0; BURST];
         for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.hash(key);
+            *hash = self.hash(key, after);
             prefetch(self.line(*hash));
         }
         hashes
@@ -216,9 +217,13 @@ impl Plain<'_> {
         differ
     }
 
+    /// How many were found, and the same of all as [`Self::visit`] of one.
     #[inline(always)]
-    fn visit_all(&self, indices: &[usize], keys: &[Key], now: u32) -> usize {
-        indices.iter().zip(keys).filter(|(index, key)| self.visit(**index, key, now) == 0).count()
+    fn visit_all(&self, indices: &[usize], keys: &[Key], now: u32) -> (usize, u64) {
+        indices.iter().zip(keys).fold((0, 0), |(found, any), (index, key)| {
+            let differ = self.visit(*index, key, now);
+            (found + usize::from(differ == 0), any | differ)
+        })
     }
 }
 
@@ -228,7 +233,7 @@ impl Hands for Plain<'_> {
         for (key, &flow) in keys.iter().zip(flows) {
             let mut index = flow as usize;
             if !self.buckets.is_empty() {
-                let hash = self.hash(key);
+                let hash = self.hash(key, 0);
                 index += self.line(hash).zero(hash);
             }
             found += usize::from(self.visit(index, key, now) == 0);
@@ -246,13 +251,13 @@ impl Hands for Plain<'_> {
                     self.fetch(*index);
                 }
             } else {
-                let hashes = self.hashes(keys);
+                let hashes = self.hashes(keys, 0);
                 for ((index, hash), flow) in indices.iter_mut().zip(hashes).zip(flows) {
                     *index = *flow as usize + self.line(hash).zero(hash);
                     self.fetch(*index);
                 }
             }
-            found += self.visit_all(&indices, keys, now);
+            found += self.visit_all(&indices, keys, now).0;
         }
         found
     }
@@ -260,15 +265,15 @@ impl Hands for Plain<'_> {
     fn miss(&mut self, keys: &[Key], _: &[u32], _: u32) -> usize {
         let mut found = 0;
         for keys in keys.chunks(BURST) {
-            let hashes = self.hashes(keys);
+            let hashes = self.hashes(keys, 0);
             found += hashes.iter().take(keys.len()).map(|hash| self.line(*hash).zero(*hash)).sum::<usize>();
         }
         found
     }
 }
 
-/// The access of `z32over`, `z32smallover`.
-struct Over<'y> {
+/// The access of `z32over`, `z32smallover`, `z32serial`.
+struct Over<'y, const SERIAL: bool> {
     plain: Plain<'y>,
     overs: &'y [Bucket],
 }
@@ -283,31 +288,38 @@ fn bits(mut set: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-impl Over<'_> {
+impl<const SERIAL: bool> Over<'_, SERIAL> {
+    /// What a call has to wait for: this 0, or nothing.
+    #[inline(always)]
+    fn after(zero: u64) -> u64 {
+        if SERIAL { zero } else { 0 }
+    }
+
     #[inline(always)]
     fn fetch(&self, over: usize) {
         prefetch(self.overs.as_ptr().wrapping_add(over));
     }
 }
 
-impl Hands for Over<'_> {
+impl<const SERIAL: bool> Hands for Over<'_, SERIAL> {
     fn single(&mut self, keys: &[Key], flows: &[u32], now: u32) -> usize {
-        let mut found = 0;
+        let (mut found, mut differ) = (0, 0);
         for (key, &flow) in keys.iter().zip(flows) {
-            let hash = self.plain.hash(key);
+            let hash = self.plain.hash(key, Self::after(differ));
             let mut line = self.plain.line(hash);
             if let Some(over) = line.over(hash) {
                 line = &self.overs[over];
             }
-            found += usize::from(self.plain.visit(flow as usize + line.zero(hash), key, now) == 0);
+            differ = self.plain.visit(flow as usize + line.zero(hash), key, now);
+            found += usize::from(differ == 0);
         }
         found
     }
 
     fn burst(&mut self, keys: &[Key], flows: &[u32], now: u32) -> usize {
-        let mut found = 0;
+        let (mut found, mut differ) = (0, 0);
         for (keys, flows) in keys.chunks(BURST).zip(flows.chunks(BURST)) {
-            let hashes = self.plain.hashes(keys);
+            let hashes = self.plain.hashes(keys, Self::after(differ));
             let (mut indices, mut overs, mut further) = ([0; BURST], [0; BURST], 0_u32);
             for (i, flow) in flows.iter().enumerate() {
                 let line = self.plain.line(hashes[i]);
@@ -323,7 +335,8 @@ impl Hands for Over<'_> {
                 indices[i] = flows[i] as usize + self.overs[overs[i]].zero(hashes[i]);
                 self.plain.fetch(indices[i]);
             }
-            found += self.plain.visit_all(&indices, keys, now);
+            let done = self.plain.visit_all(&indices, keys, now);
+            (found, differ) = (found + done.0, done.1);
         }
         found
     }
@@ -331,7 +344,7 @@ impl Hands for Over<'_> {
     fn miss(&mut self, keys: &[Key], _: &[u32], _: u32) -> usize {
         let mut found = 0;
         for keys in keys.chunks(BURST) {
-            let hashes = self.plain.hashes(keys);
+            let hashes = self.plain.hashes(keys, Self::after(found as u64));
             let (mut overs, mut further) = ([0; BURST], 0_u32);
             for i in 0..keys.len() {
                 let line = self.plain.line(hashes[i]);
@@ -342,22 +355,6 @@ impl Hands for Over<'_> {
             }
             bits(further).for_each(|i| self.fetch(overs[i]));
             found += bits(further).map(|i| self.overs[overs[i]].zero(hashes[i])).sum::<usize>();
-        }
-        found
-    }
-}
-
-/// The access of `z32serial`.
-struct Serial<'y>(Plain<'y>);
-
-impl Hands for Serial<'_> {
-    fn single(&mut self, keys: &[Key], flows: &[u32], now: u32) -> usize {
-        let (mut found, mut differ) = (0, 0);
-        for (key, &flow) in keys.iter().zip(flows) {
-            // 0, which is known when the key before this one has been compared.
-            let hash = self.0.hash(&[key[0] ^ differ, key[1], key[2], key[3], key[4]]);
-            differ = self.0.visit(flow as usize + self.0.line(hash).zero(hash), key, now);
-            found += usize::from(differ == 0);
         }
         found
     }
