@@ -180,9 +180,13 @@ impl<E: Entry> Core<E> {
         self.audit_arrays()?;
         for head in 0..self.size() {
             let mut at = self.head_in(self.size(), head);
+            let marks = at.meta.load(Ordering::Acquire);
+            if marks != meta::INIT && meta::link(marks).is_none() {
+                return Err(format!("head {head} has nothing behind it and {marks:#x}"));
+            }
             let mut length = 1;
             loop {
-                slots += self.audit_bucket(at, head)?;
+                slots += self.audit_bucket(at, head, if length == 1 { u64::MAX } else { marks })?;
                 let meta = at.meta.load(Ordering::Acquire);
                 let Some(over) = meta::link(meta) else { break };
                 put(over, "linked")?;
@@ -263,8 +267,8 @@ impl<E: Entry> Core<E> {
         }
     }
 
-    /// The occupied slots of one bucket, each of which must belong here.
-    fn audit_bucket(&self, bucket: &bucket::Bucket, head: u64) -> Result<u64, String> {
+    /// The occupied slots of one bucket, each of which must belong here and have its mark (B1).
+    fn audit_bucket(&self, bucket: &bucket::Bucket, head: u64, marks: u64) -> Result<u64, String> {
         let mut occupied = 0;
         for slot in &bucket.slots {
             let word = slot.load(Ordering::Acquire);
@@ -273,6 +277,9 @@ impl<E: Entry> Core<E> {
                 let hash = self.hash(&self.key(index, dir));
                 if hash & (self.size() - 1) != head || bucket::slot(index, dir, self.tag(hash)) != word {
                     return Err(format!("slot {word:#x} does not belong into bucket {head}"));
+                }
+                if marks & meta::mark(bucket::tag_of(word)) == 0 {
+                    return Err(format!("slot {word:#x} behind bucket {head} has no mark: {marks:#x}"));
                 }
                 occupied += 1;
             } else if word != EMPTY && word != CLOSED {
