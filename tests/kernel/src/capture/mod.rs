@@ -48,13 +48,14 @@ pub struct Told {
     long: usize,
     beyond: usize,
     cut: usize,
+    prolonged: usize,
     completed: usize,
     filled: usize,
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { packets, not_ip, broken, long, beyond, cut, completed, filled } = self;
+        let Self { packets, not_ip, broken, long, beyond, cut, prolonged, completed, filled } = self;
         write!(f, "{packets} packets are played")?;
         for (count, what) in [
             (not_ip, "are not IP"),
@@ -62,6 +63,7 @@ impl fmt::Display for Told {
             (long, "are too long for the router"),
             (beyond, "are left out: their flows are longer than 20000 packets"),
             (cut, "were segments as long as cards take them, and are played in pieces"),
+            (prolonged, "were at their last hop, and have one more"),
             (completed, "have checksums that were left to a card, and are completed"),
             (filled, "were not captured whole: the rest is zeros, checksums are those of that"),
         ] {
@@ -122,7 +124,8 @@ fn take(frame: &Frame<'_>, packets: &mut Vec<Packet>, told: &mut Told) {
         told.broken += 1;
         return;
     };
-    let Repaired { bytes, completed, filled } = repaired;
+    let Repaired { bytes, prolonged, completed, filled } = repaired;
+    told.prolonged += usize::from(prolonged);
     told.completed += usize::from(completed);
     told.filled += usize::from(filled);
     let time = frame.time / 1_000_000;

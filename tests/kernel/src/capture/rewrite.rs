@@ -11,6 +11,8 @@ const PIECE: usize = 1400;
 /// A packet as it was sent.
 pub struct Repaired {
     pub bytes: Vec<u8>,
+    /// It was at the end of its way.
+    pub prolonged: bool,
     /// Its checksum had been left to a card.
     pub completed: bool,
     /// It had not been captured whole.
@@ -149,7 +151,25 @@ pub fn whole(captured: &[u8], on_wire: usize) -> Option<Repaired> {
             put(&mut bytes, sealed.at, right);
         }
     }
-    Some(Repaired { bytes, completed, filled })
+    let prolonged = prolong(&mut bytes);
+    Some(Repaired { bytes, prolonged, completed, filled })
+}
+
+/// A packet that has one hop left, or none, gets two: it is to come through this router, too. Whether it was one.
+fn prolong(bytes: &mut [u8]) -> bool {
+    let at = if is_v4(bytes) { 8 } else { 7 };
+    if bytes[at] > 1 {
+        return false;
+    }
+    let before = u16_at(bytes, at & !1);
+    bytes[at] = 2;
+    if at == 8 {
+        // RFC 1624: HC' = ~(~HC + ~m + m')
+        let change = u32::from(!before) + u32::from(u16_at(bytes, 8));
+        let check = !fold(u32::from(!u16_at(bytes, 10)) + change);
+        put(bytes, 10, check);
+    }
+    true
 }
 
 /// A TCP segment that is too long, in pieces, as a card would send it. `None`: it is something else.
