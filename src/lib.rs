@@ -21,7 +21,7 @@
 //! |---|---|---|
 //! | L0 | `sync` `memory` `net` `reason` | atomics or loom's; reserved memory; reason codes |
 //! | L1 | `wire` `table` `ring` | bytes to header fields; the concurrent table, which knows no packets; bounded queues |
-//! | L2 | `tuple` `hash` `timeout` `proto` | what identifies a connection; tunables; the trackers, pure functions |
+//! | L2 | `tuple` `hash` `timeout` `proto` `helper` | what identifies a connection; tunables; the trackers and the parsers of payloads, pure functions |
 //! | L3 | `config` `packet` `conn` `connection` `event` | what goes in and comes out; a connection's two cache lines; its text |
 //! | L4 | `shared` `worker` `track` `further` `open` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `grow` `stats` `limit` `scratch` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
 //! | L5 | `ffi` | the C ABI (feature `capi`) |
@@ -31,6 +31,7 @@ pub mod config;
 pub mod conn;
 pub mod connection;
 pub mod event;
+pub mod helper;
 pub mod net;
 pub mod packet;
 pub mod proto;
