@@ -8,7 +8,7 @@ mod man;
 use std::path::{Path, PathBuf};
 
 /// The chapters: file, title.
-const CHAPTERS: [(&str, &str); 9] = [
+const CHAPTERS: [(&str, &str); 10] = [
     ("version", "Version"),
     ("error", "Errors and reasons"),
     ("connection", "Tuples and connections"),
@@ -17,6 +17,7 @@ const CHAPTERS: [(&str, &str); 9] = [
     ("worker", "Workers"),
     ("packet", "Packets and bursts"),
     ("section", "Read sections: lookups that change nothing"),
+    ("expect", "Helpers and expectations"),
     ("event", "Events"),
 ];
 
