@@ -13,7 +13,7 @@ pub struct Announce {
     pub from: Option<Addr>,
     /// The address it goes to.
     pub to: Addr,
-    /// The destination port, host byte order; never 0.
+    /// The destination port, host byte order. FTP can announce 0, as in the kernel.
     pub port: u16,
     /// The helper's class: each has a limit of its own.
     pub class: u8,

@@ -11,15 +11,19 @@
 )]
 
 pub mod announce;
+pub mod ftp;
+mod inet6;
+pub mod irc;
 mod name;
-mod tftp;
+mod shipped;
+pub mod tftp;
 
 use crate::net::L3;
 use crate::tuple::{Direction, Tuple};
 
 pub use announce::{Announce, Heard};
 pub use name::Name;
-pub use tftp::Tftp;
+pub use shipped::{Ftp, Irc, Tftp};
 
 /// Words that a helper may remember of a connection. All 0 when it is attached.
 pub const STATE_WORDS: usize = 8;
@@ -78,6 +82,11 @@ pub struct Heading {
 }
 
 impl Heading {
+    /// The tuples by direction.
+    pub const fn tuples(&self) -> [Tuple; 2] {
+        [self.original, self.reply]
+    }
+
     /// The connection's network layer.
     pub const fn l3(&self) -> L3 {
         self.original.l3

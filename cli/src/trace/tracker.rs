@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use conntab::config::Config;
 use conntab::expect::{ExpectError, Expectation};
-use conntab::helper::{Announce, Helper, MAX_EXPECTED, Tftp};
+use conntab::helper::{Announce, Ftp, Helper, Irc, MAX_EXPECTED, Tftp};
 use conntab::packet::{Hook, packet_flag};
 use conntab::tuple::{Tuple, Zone};
 use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
@@ -24,7 +24,7 @@ const EVENTS: u32 = 16_384;
 const EXPECTATIONS: u32 = 4096;
 
 /// The helpers there are.
-const HELPERS: [fn() -> Arc<dyn Helper>; 1] = [|| Arc::new(Tftp)];
+const HELPERS: [fn() -> Arc<dyn Helper>; 3] = [|| Arc::new(Ftp), || Arc::new(Irc), || Arc::new(Tftp)];
 
 /// The table wants a sweep over all entries within a day, since its 32-bit ticks wrap.
 const STEP: u64 = 12 * 3_600_000;
