@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::conn::status;
-use crate::connection::{Connection, Ports, Tracked, protocol_name};
+use crate::connection::{Connection, Ports, protocol_name};
 use crate::expect::Expectation;
 use crate::net::L3;
 use crate::tuple::Tuple;
@@ -155,10 +155,10 @@ impl fmt::Display for Event {
         if !ended || c.timeout_ms >= 1000 {
             write!(f, "{} ", c.timeout_ms / 1000)?;
         }
-        if let Tracked::Tcp(state, _) = c.tracked
+        if let Some(state) = c.tracked.state()
             && (ended || self.changes & change::PROTOINFO != 0)
         {
-            write!(f, "{} ", state.as_str())?;
+            write!(f, "{state} ")?;
         }
         let directional = c.zone_orig != c.zone_reply;
         for (dir, tuple) in [&c.original, &c.reply].into_iter().enumerate() {

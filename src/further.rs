@@ -1,9 +1,9 @@
 //! L4: further packets of a connection. Its tracker judges, and the step is committed to its record and its word.
 
-use crate::conn::{Conn, Word, status};
+use crate::conn::{Conn, Record, Word, status};
 use crate::event::change;
 use crate::packet::{CtState, Verdict};
-use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, tcp, udp};
+use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, sctp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::Lane;
 use crate::stats::Stat;
@@ -11,7 +11,7 @@ use crate::sync::Ordering::Relaxed;
 use crate::table::{Hit, is_live};
 use crate::track::direction;
 use crate::tuple::{Direction, Key};
-use crate::wire::{self, Headers, L4};
+use crate::wire::{Headers, L4};
 use crate::worker::Worker;
 
 /// Tries to change a word that others are changing.
@@ -77,7 +77,24 @@ impl Worker {
         // Written in place by the trackers.
         let mut step = Step::refresh(0);
         let mut word = match &lane.headers.l4 {
-            L4::Tcp(segment) => self.tcp(index, dir, segment, private, tick, &mut step),
+            L4::Tcp(segment) => self.recorded(index, dir, private, tick, &mut step, |conn, word| {
+                let mut record = tcp::Record::unpack(&conn.load_record());
+                if word.liberal() {
+                    record.be_liberal();
+                }
+                let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
+                let seen =
+                    tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
+                let step = tcp::step(&mut record, state, dir, seen, segment, self.tunables_of(conn));
+                (record.pack(), step)
+            }),
+            L4::Sctp(packet) => self.recorded(index, dir, private, tick, &mut step, |conn, word| {
+                let mut record = sctp::Record::unpack(&conn.load_record());
+                let state = sctp::State::from_u8(word.state).unwrap_or(sctp::State::None);
+                let t = self.tunables_of(conn);
+                let step = sctp::step(&mut record, state, dir, word.liberal(), packet, t);
+                (record.pack(), step)
+            }),
             other => {
                 step = match other {
                     L4::Udp { .. } => {
@@ -121,30 +138,23 @@ impl Worker {
         true
     }
 
-    /// A TCP segment of a connection: judged and committed inside the record's odd section.
-    #[inline]
-    fn tcp(
+    /// A packet of a protocol with a record: judged and committed inside the record's odd section.
+    #[inline(always)]
+    fn recorded(
         &self,
         index: u32,
         dir: Direction,
-        segment: &wire::tcp::Segment,
         private: bool,
         tick: u32,
         step: &mut Step,
+        judge: impl FnOnce(&Conn, Word) -> (Record, Step),
     ) -> Word {
         let conn = self.shared.table.entry(index);
         if let Some(version) = conn.enter_record() {
             let word = Word::unpack(conn.word_acquire());
-            let mut record = tcp::Record::unpack(&conn.load_record());
-            if word.liberal() {
-                for end in &mut record.ends {
-                    end.flags |= tcp::flags::LIBERAL;
-                }
-            }
-            let state = tcp::State::from_u8(word.state).unwrap_or(tcp::State::None);
-            let seen = tcp::Seen { reply: word.has(status::SEEN_REPLY), assured: word.has(status::ASSURED) };
-            *step = tcp::step(&mut record, state, dir, seen, segment, self.tunables_of(conn));
-            conn.store_record(&record.pack());
+            let (record, judged) = judge(conn, word);
+            *step = judged;
+            conn.store_record(&record);
             // The word changes with the record, before anybody can read the record as settled. Where the connection
             // has died meanwhile there is nothing to change: the packet came just before its end.
             let word = self.commit(index, step, dir, private, tick, false);
@@ -152,7 +162,7 @@ impl Worker {
             return word;
         }
         // Another worker is in the middle of this record, perhaps for long. This packet is let through by the
-        // connection's state; as its window is then not known, windows are not judged from now on.
+        // connection's state; as its window (or tags) is then not known, windows (tags) are not judged from now on.
         self.count(Stat::Busy);
         let word = Word::unpack(conn.word_acquire());
         *step = Step { state: word.state, timeout: Timeout::Keep, reason: Reason::Busy, ..Step::refresh(0) };
@@ -197,8 +207,11 @@ impl Worker {
             if matches!(step.outcome, Outcome::Accept | Outcome::Ignore) {
                 // Without a branch: the direction is as good as random.
                 let replied = status::SEEN_REPLY * (dir as u16 & u16::from(!step.destroy));
-                let assured = status::ASSURED * u16::from(step.assure);
-                after.set(replied | assured);
+                after.set(replied);
+            }
+            // An INVALID packet may have changed these, too (SCTP).
+            if step.outcome != Outcome::Reopen {
+                after.set(status::ASSURED * u16::from(step.assure));
                 if step.reason != Reason::Busy {
                     after.state = step.state;
                 }

@@ -23,7 +23,7 @@
 //! | L1 | `wire` `table` `ring` | bytes to header fields; the concurrent table, which knows no packets; bounded queues |
 //! | L2 | `tuple` `hash` `timeout` `proto` `helper` | what identifies a connection; tunables; the trackers and the parsers of payloads, pure functions |
 //! | L3 | `config` `packet` `conn` `connection` `expect` `event` | what goes in and comes out; a connection's two cache lines; its text |
-//! | L4 | `shared` `worker` `track` `further` `open` `confirm` `policy` `notify` `early_drop` `related` `help` `reap` `section` `control` `grow` `stats` `limit` `scratch` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
+//! | L4 | `shared` `worker` `track` `further` `open` `confirm` `policy` `notify` `early_drop` `related` `help` `reap` `section` `control` `grow` `stats` `limit` `scratch` `defrag` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
 //! | L5 | `ffi` | the C ABI (feature `capi`) |
 #![deny(missing_docs)]
 
@@ -45,6 +45,7 @@ pub mod wire;
 pub mod bench;
 mod confirm;
 mod control;
+pub mod defrag;
 mod early_drop;
 pub mod expect;
 #[cfg(feature = "capi")]
@@ -78,6 +79,7 @@ mod worker;
 pub use config::Config;
 pub use connection::Connection;
 pub use control::{Dump, Table};
+pub use defrag::{Defrag, DefragConfig};
 pub use event::{Event, EventKind};
 pub use expect::{ExpectError, Expectation, HelperError};
 pub use help::Expectations;

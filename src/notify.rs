@@ -14,7 +14,7 @@ use crate::control::Table;
 use crate::event::{Event, EventKind, change};
 use crate::expect::{Draft, Expectation};
 use crate::packet::Handle;
-use crate::proto::{gre, tcp};
+use crate::proto::{gre, sctp, tcp};
 use crate::related::Teller;
 use crate::ring::Rings;
 use crate::shared::Shared;
@@ -184,6 +184,7 @@ fn read(shared: &Shared, record: &[u64; WORDS]) -> Event {
     let (original, reply) = (key_of(&record[4..9]), key_of(&record[9..14]));
     let tracked = match original.l4() {
         protocol::TCP => Tracked::Tcp(tcp::State::from_u8(word.state).unwrap_or_default(), None),
+        protocol::SCTP => Tracked::Sctp(sctp::State::from_u8(word.state).unwrap_or_default(), None),
         protocol::GRE => {
             let gre::Record { timeout, stream_timeout } =
                 gre::Record::unpack(&[record[14], 0, 0, 0, 0, 0, 0]);

@@ -3,7 +3,7 @@
 use crate::conn::{Record, Word};
 use crate::further::new_time;
 use crate::packet::{CtState, Verdict};
-use crate::proto::{Outcome, Step, generic, gre, icmp, tcp, udp};
+use crate::proto::{Outcome, Step, generic, gre, icmp, sctp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::Lane;
 use crate::stats::Stat;
@@ -49,6 +49,13 @@ impl Worker {
                 let (record, step) = gre::open(t);
                 (record.pack(), step)
             }
+            L4::Sctp(packet) => match sctp::open(packet, t) {
+                Ok((record, step)) => (record.pack(), step),
+                Err(reason) => {
+                    *out = self.invalid(reason, 0);
+                    return;
+                }
+            },
             L4::Icmp { .. } => (Record::default(), icmp::step(false, t)),
             L4::Icmpv6 { .. } => (Record::default(), icmp::step(true, t)),
             _ => (Record::default(), generic::step(t)),

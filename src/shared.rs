@@ -12,7 +12,7 @@ use crate::memory::{Array, Cutter, Huge, NoMemory, Options, Zeroed};
 use crate::notify::Queues;
 use crate::packet::Handle;
 use crate::policy::Policies;
-use crate::proto::{gre, tcp};
+use crate::proto::{gre, sctp, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, order};
@@ -375,6 +375,10 @@ impl Shared {
             protocol::TCP => {
                 let record = conn.settled_record().map(|words| tcp::Record::unpack(&words));
                 Tracked::Tcp(tcp::State::from_u8(word.state).unwrap_or(tcp::State::None), record)
+            }
+            protocol::SCTP => {
+                let record = conn.settled_record().map(|words| sctp::Record::unpack(&words));
+                Tracked::Sctp(sctp::State::from_u8(word.state).unwrap_or_default(), record)
             }
             protocol::GRE => {
                 let gre::Record { timeout, stream_timeout } = gre::Record::unpack(&conn.load_record());

@@ -108,7 +108,11 @@ impl Worker {
         // In place: what is built elsewhere and then copied costs more than the reading.
         let lane = &mut scratch.lanes[at];
         let headers = &mut lane.headers;
-        wire::parse_into(bytes, packet.wire_len(), headers).map_err(invalid)?;
+        if packet.flags & packet_flag::REASSEMBLED == 0 {
+            wire::parse_into(bytes, packet.wire_len(), headers).map_err(invalid)?;
+        } else {
+            wire::parse_reassembled_into(bytes, packet.wire_len(), headers).map_err(invalid)?;
+        }
         if matches!(headers.l4, L4::Fragment) {
             return Err((CtState::Fragment, Reason::Fragment));
         }

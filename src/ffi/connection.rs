@@ -7,7 +7,7 @@ use crate::connection::{Connection, Counters, Master, Tracked};
 use crate::helper::Name;
 use crate::net::{Addr, L3};
 use crate::packet::Handle;
-use crate::proto::tcp;
+use crate::proto::{sctp, tcp};
 use crate::tuple::{Tuple, protocol};
 
 /// conntab_tuple.l3: IPv4.
@@ -94,7 +94,7 @@ pub struct conntab_connection {
     pub zone_reply: u16,
     /// Status: CONNTAB_STATUS_* bits.
     pub status: u16,
-    /// The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+    /// The protocol's state (TCP: CONNTAB_TCP_*, SCTP: CONNTAB_SCTP_*), else 0.
     pub proto_state: u8,
     /// 1: `counters` are known.
     pub has_counters: u8,
@@ -156,6 +156,7 @@ impl conntab_connection {
         let (proto_state, gre) = match connection.tracked {
             Tracked::None => (0, (0, 0)),
             Tracked::Tcp(state, _) => (state as u8, (0, 0)),
+            Tracked::Sctp(state, _) => (state as u8, (0, 0)),
             Tracked::Gre(timeout, stream) => (0, (timeout, stream)),
         };
         Self {
@@ -188,6 +189,7 @@ impl conntab_connection {
         let original = self.original.meant()?;
         let tracked = match original.l4 {
             protocol::TCP => Tracked::Tcp(tcp::State::from_u8(self.proto_state)?, None),
+            protocol::SCTP => Tracked::Sctp(sctp::State::from_u8(self.proto_state)?, None),
             protocol::GRE => Tracked::Gre(self.gre_timeout, self.gre_stream_timeout),
             _ => Tracked::None,
         };
@@ -270,6 +272,25 @@ pub const CONNTAB_TCP_TIME_WAIT: u8 = 7;
 pub const CONNTAB_TCP_CLOSE: u8 = 8;
 /// TCP: SYNs of both ends were seen (simultaneous open).
 pub const CONNTAB_TCP_SYN_SENT2: u8 = 9;
+
+/// SCTP: no packet yet.
+pub const CONNTAB_SCTP_NONE: u8 = 0;
+/// SCTP: INIT seen, or the association is over.
+pub const CONNTAB_SCTP_CLOSED: u8 = 1;
+/// SCTP: INIT ACK seen.
+pub const CONNTAB_SCTP_COOKIE_WAIT: u8 = 2;
+/// SCTP: COOKIE ECHO seen.
+pub const CONNTAB_SCTP_COOKIE_ECHOED: u8 = 3;
+/// SCTP: COOKIE ACK seen, or the answer to a HEARTBEAT on a path of its own.
+pub const CONNTAB_SCTP_ESTABLISHED: u8 = 4;
+/// SCTP: SHUTDOWN of the end that began.
+pub const CONNTAB_SCTP_SHUTDOWN_SENT: u8 = 5;
+/// SCTP: SHUTDOWN of the other end.
+pub const CONNTAB_SCTP_SHUTDOWN_RECD: u8 = 6;
+/// SCTP: SHUTDOWN ACK seen.
+pub const CONNTAB_SCTP_SHUTDOWN_ACK_SENT: u8 = 7;
+/// SCTP: a HEARTBEAT came first.
+pub const CONNTAB_SCTP_HEARTBEAT_SENT: u8 = 8;
 
 /// Room that is enough for any line of conntab_connection_text and conntab_event_text.
 pub const CONNTAB_TEXT_SIZE: usize = 600;

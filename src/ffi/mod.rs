@@ -9,6 +9,7 @@
 
 mod config;
 mod connection;
+mod defrag;
 mod error;
 mod event;
 mod expect;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use config::*;
 pub use connection::*;
+pub use defrag::*;
 pub use error::*;
 pub use event::*;
 pub use expect::*;

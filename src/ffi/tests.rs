@@ -65,6 +65,15 @@ fn c_and_rust_agree() {
         conntab_expectation expectation {
             tuple, master_tuple, master, timeout_ms, zone, class_id, flags, helper, class_name,
         }
+        conntab_defrag_config defrag_config {
+            ipfrag_high_thresh, ipfrag_time, ipfrag_max_dist, frag6_high_thresh, frag6_timeout, queues, prefault, fixed_key, reserved, hash_key,
+        }
+        conntab_whole whole {
+            packet, largest, least_header, reason,
+        }
+        conntab_defrag_counters defrag_counters {
+            fragments, reassembled, timeouts, overlaps, failed, too_far, repeated, refused, no_room, waiting, memory_v4, memory_v6,
+        }
     };
     assert_eq!(ours, include_str!("../../ffi-tests/layout.txt"));
 }

@@ -20,11 +20,16 @@ pub(super) fn text(event: &Event) -> String {
     let mut text =
         format!("{} {} {}", event.kind.as_str(), protocol(connection.original.l4), connection.original);
     let mut has = Vec::new();
-    if let Tracked::Tcp(state, _) = connection.tracked
-        && (event.kind == EventKind::Destroy || event.changes & change::PROTOINFO != 0)
-    {
-        text += &format!(" tcp={}", state.as_str());
-        has.push("protoinfo");
+    if event.kind == EventKind::Destroy || event.changes & change::PROTOINFO != 0 {
+        match connection.tracked {
+            Tracked::Tcp(state, _) => text += &format!(" tcp={}", state.as_str()),
+            // The recorder tells its number.
+            Tracked::Sctp(state, _) => text += &format!(" sctp={}", state as u8),
+            Tracked::None | Tracked::Gre(..) => {}
+        }
+        if connection.tracked.state().is_some() {
+            has.push("protoinfo");
+        }
     }
     if connection.zone_orig == connection.zone_reply && connection.zone_orig != 0 {
         text += &format!(" zone={}", connection.zone_orig);

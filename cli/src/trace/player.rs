@@ -86,9 +86,16 @@ fn line(connection: &Connection) -> String {
         .filter(|word| !word.starts_with("timeout=") && !word.starts_with("stream_timeout="))
         .collect();
     let mut line = format!("{} ; status=0x{:x}", words.join(" "), connection.status);
-    if let Tracked::Tcp(_, Some(record)) = connection.tracked {
-        let [a, b] = record.ends;
-        line += &format!(" wscale={}/{} tcpflags=0x{:02x}/0x{:02x}", a.scale, b.scale, a.flags, b.flags);
+    match connection.tracked {
+        Tracked::Tcp(_, Some(record)) => {
+            let [a, b] = record.ends;
+            line += &format!(" wscale={}/{} tcpflags=0x{:02x}/0x{:02x}", a.scale, b.scale, a.flags, b.flags);
+        }
+        Tracked::Sctp(_, Some(record)) => {
+            let [a, b] = record.tags;
+            line += &format!(" vtag=0x{a:08x}/0x{b:08x}");
+        }
+        _ => {}
     }
     if let Some(helper) = connection.helper {
         line += &format!(" helper={helper}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use conntab::config::Config;
+use conntab::defrag::{Defrag, DefragConfig, Pushed};
 use conntab::expect::{ExpectError, Expectation};
 use conntab::helper::{Announce, Ftp, Helper, Irc, MAX_EXPECTED, Tftp};
 use conntab::packet::{Hook, packet_flag};
@@ -10,12 +11,16 @@ use conntab::tuple::{Tuple, Zone};
 use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
 
 use super::events;
+use super::fragments::{Defragmented, Pieces};
 use super::ip::Ip;
 use super::rules::{Announced, Policy};
 use super::words::Known;
 
 /// More connections than a scenario has.
 const MAX: u32 = 4096;
+
+/// What fragments may take, of either family.
+const THRESH: u32 = 4 << 20;
 
 /// More events than a step has.
 const EVENTS: u32 = 16_384;
@@ -38,6 +43,7 @@ pub(super) struct Wishes {
 }
 
 pub(super) struct Tracker {
+    defrag: Defrag,
     table: Table,
     worker: Worker,
     now: u64,
@@ -62,11 +68,28 @@ impl Tracker {
             table.add_helper(helper()).map_err(|e| e.to_string())?;
         }
         let worker = table.worker().map_err(|e| e.to_string())?;
-        Ok(Self { table, worker, now, policies: 0 })
+        let defrag = DefragConfig {
+            ipfrag_high_thresh: THRESH,
+            frag6_high_thresh: THRESH,
+            prefault: false,
+            ..DefragConfig::default()
+        };
+        let defrag = Defrag::new(defrag).map_err(|e| e.to_string())?;
+        Ok(Self { defrag, table, worker, now, policies: 0 })
     }
 
     pub fn set(&mut self, name: &str, value: u32) -> Result<(), String> {
+        if DefragConfig::NAMES.contains(&name) {
+            // No scenario has more fragments than fit below the usual threshold.
+            let most = if name.ends_with("_thresh") { THRESH } else { u32::MAX };
+            return self.defrag.set(name, value.min(most)).map_err(|e| e.to_string());
+        }
         self.table.set(name, value).map_err(|e| e.to_string())
+    }
+
+    /// Whether transport checksums of what arrives are looked at.
+    pub fn verifies(&self) -> bool {
+        self.table.tunables().checksum != 0
     }
 
     /// NAT chains exist from now on.
@@ -95,6 +118,16 @@ impl Tracker {
     /// Ends what has expired.
     pub fn sweep(&mut self) {
         self.worker.reap(self.now, u32::MAX);
+        self.defrag.expire(self.now, u32::MAX);
+    }
+
+    /// Hands a packet that came in from a side to reassembly.
+    pub fn defragmented(&mut self, bytes: &[u8], side: u8) -> Defragmented {
+        match self.defrag.push(self.now, &Packet::new(bytes), side.into()) {
+            Pushed::Held | Pushed::Dropped(_) => Defragmented::Held,
+            Pushed::NotAFragment => Defragmented::AsItIs,
+            Pushed::Whole(whole) => Defragmented::Whole(whole.bytes().to_vec(), Pieces::of(&whole)),
+        }
     }
 
     /// The connection that a packet will find.
@@ -109,9 +142,10 @@ impl Tracker {
         })
     }
 
-    /// A packet that arrived.
-    pub fn arrives(&mut self, bytes: &[u8], wishes: Wishes) -> Verdict {
+    /// A packet that arrived. `reassembled`: in pieces.
+    pub fn arrives(&mut self, bytes: &[u8], wishes: Wishes, reassembled: bool) -> Verdict {
         let flags = if wishes.notrack { packet_flag::NOTRACK } else { 0 };
+        let flags = if reassembled { flags | packet_flag::REASSEMBLED } else { flags };
         let mut packet = Packet::new(bytes).with_flags(flags);
         [packet.zone_orig, packet.zone_reply] = wishes.zones.unwrap_or_default();
         self.track(packet)

@@ -3,6 +3,7 @@
 use conntab::tuple::{Zone, protocol};
 use conntab::{CtState, Verdict};
 
+use super::fragments::Pieces;
 use super::ip::Ip;
 use super::matching::Asked;
 use super::reject::Reject;
@@ -17,6 +18,8 @@ pub(super) struct Transit {
     /// `None`: not tracked yet.
     pub verdict: Option<Verdict>,
     pub wishes: Wishes,
+    /// Of what it was put together.
+    pub pieces: Option<Pieces>,
 }
 
 impl Transit {
