@@ -177,10 +177,11 @@ impl Router {
         }
     }
 
-    /// It passes the last hook. Whether it may (it may have lost a clash).
+    /// It passes the last hook. Whether it may: its connection's helper may drop it, or it may have lost a clash.
     fn confirmed(&mut self, transit: &mut Transit) -> bool {
         let Some(verdict) = &mut transit.verdict else { return true };
-        self.tracker.confirm(verdict, true);
+        let passes = self.tracker.help(&transit.ip.bytes, verdict);
+        self.tracker.confirm(verdict, passes);
         verdict.state != CtState::Drop
     }
 
@@ -334,8 +335,9 @@ impl Router {
                 let known = self.tracker.known(&ip, Wishes::default());
                 let mut verdict = self.tracker.sends(&bytes);
                 self.log(&ip, known.as_ref(), &verdict, seen);
-                self.tracker.confirm(&mut verdict, true);
-                if verdict.state == CtState::Drop {
+                let passes = self.tracker.help(&bytes, &mut verdict);
+                self.tracker.confirm(&mut verdict, passes);
+                if !passes || verdict.state == CtState::Drop {
                     return;
                 }
             }
