@@ -158,7 +158,7 @@ fn fragments(defrag: &mut Defrag, begin: u64, rounds: u64) -> u64 {
                 packet[..20].fill(0);
                 (packet[0], packet[5], packet[9]) = (0x45, id, 17);
                 packet[2..4].copy_from_slice(&(20 + len as u16).to_be_bytes());
-                packet[6..8].copy_from_slice(&(at / 8 | (u16::from(more) << 13)).to_be_bytes());
+                packet[6..8].copy_from_slice(&((at / 8) | (u16::from(more) << 13)).to_be_bytes());
                 20
             };
             let packet = &packet[..from + len];
