@@ -45,6 +45,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-it
 step "tests"
 cargo test --workspace --release
 
+step "tests with debug assertions and overflow checks"
+cargo test --profile checked -p conntab -p conntab-cli
+
 if command -v make >/dev/null; then
   step "C libraries: installed, used, removed"
   ci/package.sh

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::conn::status;
+use crate::helper::Name;
 use crate::packet::Handle;
-use crate::proto::tcp;
+use crate::proto::{sctp, tcp};
 use crate::tuple::{Addr, L3, Tuple, Zone, addr, protocol};
 
 /// Packets and bytes of one direction. Bytes are those of whole IP packets.
@@ -27,13 +28,27 @@ pub enum Tracked {
     Tcp(tcp::State, Option<tcp::Record>),
     /// GRE: seconds unreplied, seconds replied.
     Gre(u32, u32),
+    /// SCTP. `None` as for TCP.
+    Sctp(sctp::State, Option<sctp::Record>),
+}
+
+impl Tracked {
+    /// The name of the state of a protocol that has states, as it is shown.
+    pub const fn state(&self) -> Option<&'static str> {
+        match self {
+            Self::Tcp(state, _) => Some(state.as_str()),
+            Self::Sctp(state, _) => Some(state.as_str()),
+            Self::None | Self::Gre(..) => None,
+        }
+    }
 }
 
 /// A connection, copied out of the table at one moment.
 ///
 /// `Display` writes the kernel's line (`/proc/net/nf_conntrack`), `FromStr` reads one, spaces collapsed or not, with or
-/// without `use=`. Passed over when read: the state
-/// of SCTP, `secctx=`. What the line does not show (handle, most status bits, TCP windows) is then 0 or `None`.
+/// without `use=`. Passed over when read:
+/// `secctx=`. What the line does not show (handle, most status bits, TCP windows, SCTP tags, helper, master) is then 0 or
+/// `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Its name, for deleting it. [`Handle::NONE`] if read from text.
@@ -58,6 +73,19 @@ pub struct Connection {
     pub counters: Option<[Counters; 2]>,
     /// Seconds since it began, where timestamps are on.
     pub delta_time: Option<u64>,
+    /// Its helper.
+    pub helper: Option<Name>,
+    /// The connection that expected it.
+    pub master: Option<Master>,
+}
+
+/// The connection that expected another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Its name. The connection may be gone.
+    pub handle: Handle,
+    /// Its original tuple.
+    pub tuple: Tuple,
 }
 
 /// The name of a protocol that has a tracker; `unknown` for every other, as in the kernel's line.
@@ -132,11 +160,13 @@ impl fmt::Display for Connection {
         if !offloaded {
             write!(f, "{} ", self.timeout_ms / 1000)?;
         }
-        match self.tracked {
+        match (self.tracked, self.tracked.state()) {
             _ if offloaded => {}
-            Tracked::None => {}
-            Tracked::Tcp(state, _) => write!(f, "{} ", state.as_str())?,
-            Tracked::Gre(timeout, stream) => write!(f, "timeout={timeout}, stream_timeout={stream} ")?,
+            (Tracked::Gre(timeout, stream), _) => {
+                write!(f, "timeout={timeout}, stream_timeout={stream} ")?;
+            }
+            (_, Some(state)) => write!(f, "{state} ")?,
+            (_, None) => {}
         }
         let directional = self.zone_orig != self.zone_reply;
         for (dir, tuple) in [&self.original, &self.reply].into_iter().enumerate() {
@@ -296,10 +326,15 @@ impl FromStr for Connection {
         };
         let tracked = match l4 {
             _ if offloaded => Tracked::None,
-            // Its states have no place in a `Connection` yet.
             protocol::SCTP => {
-                words.rest.next_if(|word| !word.starts_with("src="));
-                Tracked::None
+                let word = words.next("an SCTP state")?;
+                // What older kernels call so is ESTABLISHED in later ones.
+                let word = if word == "HEARTBEAT_ACKED" { "ESTABLISHED" } else { word };
+                let mut states = (0..sctp::State::COUNT as u8).filter_map(sctp::State::from_u8);
+                let Some(state) = states.find(|state| state.as_str() == word) else {
+                    return fail("an SCTP state", word);
+                };
+                Tracked::Sctp(state, None)
             }
             protocol::TCP => {
                 let word = words.next("a TCP state")?;
@@ -359,6 +394,8 @@ impl FromStr for Connection {
             mark,
             counters,
             delta_time,
+            helper: None,
+            master: None,
         })
     }
 }

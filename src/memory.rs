@@ -26,6 +26,10 @@ pub(crate) unsafe trait Zeroed: Default {}
 unsafe impl Zeroed for crate::sync::AtomicU32 {}
 // SAFETY: as above.
 unsafe impl Zeroed for crate::sync::AtomicU64 {}
+// SAFETY: an integer.
+unsafe impl Zeroed for u32 {}
+// SAFETY: as above.
+unsafe impl Zeroed for u8 {}
 
 /// Which pages an array asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -385,6 +389,22 @@ impl<T> std::ops::Deref for Array<T> {
     }
 }
 
+impl<T: Zeroed> std::ops::DerefMut for Array<T> {
+    #[cfg(not(conntab_loom))]
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // What has no memory must not be written.
+        let len = self.top.load(Ordering::Relaxed) as usize;
+        // SAFETY: as in `deref`, of the elements that are committed, so writable; `self` is borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), len) }
+    }
+
+    #[cfg(conntab_loom)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.items
+    }
+}
+
 #[cfg(not(conntab_loom))]
 impl<T> Drop for Array<T> {
     fn drop(&mut self) {
@@ -398,7 +418,7 @@ impl<T> Drop for Array<T> {
 // SAFETY: the array owns its elements as a Vec would.
 #[cfg(not(conntab_loom))]
 unsafe impl<T: Send> Send for Array<T> {}
-// SAFETY: as above; only `&[T]` is ever handed out.
+// SAFETY: as above; through `&self` only `&[T]` is ever handed out.
 #[cfg(not(conntab_loom))]
 unsafe impl<T: Sync> Sync for Array<T> {}
 

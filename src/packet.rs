@@ -19,6 +19,11 @@ impl Hook {
     pub const PREROUTING: Self = Self(0);
     /// It is sent by the host itself.
     pub const OUTPUT: Self = Self(3);
+
+    /// The kernel's number.
+    pub(crate) const fn number(self) -> u8 {
+        self.0
+    }
 }
 
 /// What the host already knows or wishes of a packet: bits for [`Packet::flags`].
@@ -27,8 +32,10 @@ pub mod packet_flag {
     pub const NOTRACK: u32 = 1;
     /// The transport checksum was verified by the NIC, or need not be: skip verification.
     pub const CHECKSUM_OK: u32 = 2;
+    /// It was put together of fragments: fragment headers that are left in it (IPv6) are not for reassembly any more.
+    pub const REASSEMBLED: u32 = 4;
     /// Every flag there is. A packet with others is refused (reason `bad-packet`).
-    pub const ALL: u32 = NOTRACK | CHECKSUM_OK;
+    pub const ALL: u32 = NOTRACK | CHECKSUM_OK | REASSEMBLED;
 }
 
 /// A packet, described: 32 bytes, the same layout in C. The bytes stay where they are.
@@ -244,7 +251,7 @@ pub struct Verdict {
     pub dir: Direction,
     /// The connection is not in the table yet: `confirm` puts it there.
     pub unconfirmed: bool,
-    /// The protocol's own state (TCP: [`crate::proto::tcp::State`]), else 0.
+    /// The protocol's own state (TCP: [`crate::proto::tcp::State`], SCTP: [`crate::proto::sctp::State`]), else 0.
     pub proto_state: u8,
     /// By how much a bound was broken, in its unit (TCP: sequence numbers); else 0.
     pub excess: u32,

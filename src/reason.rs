@@ -6,7 +6,7 @@ macro_rules! reasons {
     ($( $(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal; )+) => {
         /// Why a packet got the verdict it got. `None` (0) is the ordinary case.
         ///
-        /// Ranges: 1-99 headers, 100-199 the path, 200-299 TCP, 300-399 the other trackers.
+        /// Ranges: 1-99 headers, 100-199 the path, 200-299 TCP, 300-399 the other trackers, 400-499 fragments.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
         #[non_exhaustive]
@@ -98,6 +98,11 @@ reasons! {
     /// The packet is described wrongly: no bytes, an unknown hook, or an unknown flag.
     BadPacket = 112, "bad-packet";
 
+    /// The connection's helper does not let the packet pass.
+    Helper = 120, "helper";
+    /// A connection that the packet announces cannot be expected: another is expected that would be the same, or there is no room.
+    Expectation = 121, "expectation";
+
     /// TCP: a set of control bits that no segment may carry.
     TcpFlags = 200, "tcp-flags";
     /// TCP: a first packet that opens nothing (SYN/ACK, FIN or RST).
@@ -139,4 +144,36 @@ reasons! {
     IcmpRedirect = 305, "icmp-redirect";
     /// Neighbour discovery or multicast listener discovery: never tracked.
     IcmpNeighbour = 306, "icmp-neighbour";
+
+    /// SCTP: a broken list of chunks: none, one of length 0, one cut short, or one that may not be in this company or place.
+    SctpChunks = 310, "sctp-chunks";
+    /// SCTP: a first packet that opens nothing.
+    SctpNotOpening = 311, "sctp-not-opening";
+    /// SCTP: the verification tag is not the one that its chunks ask for.
+    SctpTag = 312, "sctp-tag";
+    /// SCTP: such a chunk cannot occur in this state and direction.
+    SctpState = 313, "sctp-state";
+    /// SCTP: INIT ACK with another initiate tag than the one that is known of its sender.
+    SctpInitTag = 314, "sctp-init-tag";
+    /// SCTP: more than 16 chunks to act upon in one packet.
+    SctpTooMany = 315, "sctp-too-many";
+    /// SCTP: HEARTBEAT with another verification tag is let through: its answer will tell.
+    SctpHeartbeat = 320, "sctp-heartbeat";
+    /// SCTP: INIT while closed is let through, and refreshes nothing.
+    SctpInitAgain = 321, "sctp-init-again";
+
+    /// Fragment: it overlaps another one of its datagram, of which nothing is left (RFC 5722).
+    FragOverlap = 400, "frag-overlap";
+    /// Fragment: it ends beyond the last one, or is a last one that ends elsewhere than it should.
+    FragEnd = 401, "frag-end";
+    /// Fragment: there is nothing in it.
+    FragEmpty = 402, "frag-empty";
+    /// Fragment: the datagram is, or would be, longer than 65535 bytes.
+    FragTooLong = 403, "frag-too-long";
+    /// Fragment: marks of congestion beside fragments that cannot carry any (RFC 3168 section 5.3).
+    FragEcn = 404, "frag-ecn";
+    /// Fragment: what waits takes as much memory as is allowed.
+    FragMemory = 405, "frag-memory";
+    /// Fragment: as many datagrams wait as there is room for.
+    FragQueues = 406, "frag-queues";
 }

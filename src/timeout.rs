@@ -80,6 +80,22 @@ tunables! {
     gre_timeout = 30, MAX_TIMEOUT;
     /// GRE replied.
     gre_timeout_stream = 180, MAX_TIMEOUT;
+    /// SCTP closed: nothing but INIT seen, or over.
+    sctp_timeout_closed = 10, MAX_TIMEOUT;
+    /// SCTP after INIT ACK.
+    sctp_timeout_cookie_wait = 3, MAX_TIMEOUT;
+    /// SCTP after COOKIE ECHO.
+    sctp_timeout_cookie_echoed = 3, MAX_TIMEOUT;
+    /// SCTP established.
+    sctp_timeout_established = 210, MAX_TIMEOUT;
+    /// SCTP after a SHUTDOWN of the end that began.
+    sctp_timeout_shutdown_sent = 3, MAX_TIMEOUT;
+    /// SCTP after a SHUTDOWN of the other end.
+    sctp_timeout_shutdown_recd = 3, MAX_TIMEOUT;
+    /// SCTP after SHUTDOWN ACK.
+    sctp_timeout_shutdown_ack_sent = 3, MAX_TIMEOUT;
+    /// SCTP known by a HEARTBEAT alone.
+    sctp_timeout_heartbeat_sent = 30, MAX_TIMEOUT;
     /// Every protocol without a tracker of its own.
     generic_timeout = 600, MAX_TIMEOUT;
     /// 1: verify transport checksums at the PREROUTING hook.

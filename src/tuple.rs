@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub use crate::net::{Addr, L3, protocol};
 
 use crate::wire::tcp::Segment;
-use crate::wire::{Headers, Inner, InnerL4, L4};
+use crate::wire::{Headers, Inner, InnerL4, L4, sctp};
 
 /// A 16-bit zone: part of a connection's identity, one for each direction (`ct zone`). 0 is the default zone.
 pub type Zone = u16;
@@ -91,7 +91,7 @@ impl Tuple {
             L4::Tcp(Segment { sport, dport, .. })
             | L4::Udp { sport, dport }
             | L4::UdpLite { sport, dport }
-            | L4::Sctp { sport, dport, .. } => (sport, dport),
+            | L4::Sctp(sctp::Packet { sport, dport, .. }) => (sport, dport),
             L4::Icmp { kind, code, id } | L4::Icmpv6 { kind, code, id } => (id, Self::message(kind, code)),
             // RFC 2637 has only the receiver's call id in the header.
             L4::Gre { call_id, .. } => (0, call_id),

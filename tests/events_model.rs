@@ -5,7 +5,7 @@ mod common;
 use std::collections::{HashMap, HashSet};
 
 use common::{ipv4, tcp, udp_bytes, unreachable};
-use conntab::connection::{Connection, Tracked};
+use conntab::Connection;
 use conntab::event::{EventKind, change};
 use conntab::packet::{Handle, packet_flag};
 use conntab::timeout::Tunables;
@@ -67,10 +67,7 @@ impl Random {
 
 /// What is compared: tuples, status, TCP's state, mark.
 fn shown(connection: &Connection) -> String {
-    let state = match connection.tracked {
-        Tracked::Tcp(state, _) => state.as_str(),
-        _ => "",
-    };
+    let state = connection.tracked.state().unwrap_or("");
     let Connection { original, reply, status, mark, .. } = connection;
     format!("{original:?} {reply:?} {status:#x} {state} {mark}")
 }
@@ -113,6 +110,7 @@ impl Follower {
                     assert!(self.dead.insert(handle), "DESTROY twice: {event}");
                     self.owed.remove(&handle);
                 }
+                EventKind::ExpectNew | EventKind::ExpectDestroy => panic!("nothing is expected: {event}"),
             }
         }
         assert_eq!(table.stats().events_lost, 0);

@@ -2,7 +2,7 @@
 
 use conntab::conn::status;
 use conntab::connection::{Counters, Tracked, protocol_name};
-use conntab::proto::tcp;
+use conntab::proto::{sctp, tcp};
 use conntab::tuple::{L3, Tuple, protocol};
 use conntab::{Connection, Handle};
 use proptest::prelude::*;
@@ -56,6 +56,7 @@ prop_compose! {
         }
         let tracked = match original.l4 {
             protocol::TCP => Tracked::Tcp(tcp::State::from_u8(state).unwrap(), None),
+            protocol::SCTP => Tracked::Sctp(sctp::State::from_u8(state % sctp::State::COUNT as u8).unwrap(), None),
             protocol::GRE => Tracked::Gre(gre, stream),
             _ => Tracked::None,
         };
@@ -71,6 +72,8 @@ prop_compose! {
             timeout_ms: seconds * 1000,
             mark,
             counters: counters.map(|c| c.map(|(packets, bytes)| Counters { packets, bytes })),
+            helper: None,
+            master: None,
             delta_time,
         }
     }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use conntab::conn::status;
-use conntab::connection::{Connection, Counters, Tracked, protocol_name};
-use conntab::event::{Event, EventKind, change};
+use conntab::connection::{Connection, Counters, protocol_name};
+use conntab::event::{Event, change};
 use conntab::packet::CtState;
 use conntab::tuple::{Addr, L3, Tuple, protocol};
 use serde::Serialize;
@@ -143,10 +143,7 @@ impl From<&Connection> for ConnectionObject {
             family: family(c.original.l3),
             protocol: protocol_name(c.original.l4),
             protocol_number: c.original.l4,
-            state: match &c.tracked {
-                Tracked::Tcp(state, _) => Some(state.as_str()),
-                _ => None,
-            },
+            state: c.tracked.state(),
             timeout_ms: c.timeout_ms,
             replied: c.status & status::SEEN_REPLY != 0,
             assured: c.status & status::ASSURED != 0,
@@ -173,11 +170,7 @@ const CHANGES: [(u16, &str); 3] =
 /// One event, on a line of its own.
 pub(crate) fn event(out: &mut impl Write, time: Time, event: &Event) -> io::Result<()> {
     let line = EventLine {
-        event: match event.kind {
-            EventKind::New => "NEW",
-            EventKind::Update => "UPDATE",
-            EventKind::Destroy => "DESTROY",
-        },
+        event: event.kind.as_str(),
         time: number(time),
         changes: CHANGES.iter().filter(|(bit, _)| event.changes & bit != 0).map(|(_, name)| *name).collect(),
         connection: (&event.connection).into(),

@@ -1,12 +1,13 @@
 //! Chapter: tuples and connections.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 use super::{print, sized_in};
-use crate::connection::{Connection, Counters, Tracked};
+use crate::connection::{Connection, Counters, Master, Tracked};
+use crate::helper::Name;
 use crate::net::{Addr, L3};
 use crate::packet::Handle;
-use crate::proto::tcp;
+use crate::proto::{sctp, tcp};
 use crate::tuple::{Tuple, protocol};
 
 /// conntab_tuple.l3: IPv4.
@@ -93,7 +94,7 @@ pub struct conntab_connection {
     pub zone_reply: u16,
     /// Status: CONNTAB_STATUS_* bits.
     pub status: u16,
-    /// The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+    /// The protocol's state (TCP: CONNTAB_TCP_*, SCTP: CONNTAB_SCTP_*), else 0.
     pub proto_state: u8,
     /// 1: `counters` are known.
     pub has_counters: u8,
@@ -115,6 +116,12 @@ pub struct conntab_connection {
     pub counters: [conntab_counters; 2],
     /// Seconds since it began.
     pub delta_time: u64,
+    /// The connection that expected it, which may be gone; 0: it was not expected.
+    pub master: u64,
+    /// The master's original tuple; nothing if `master` is 0.
+    pub master_tuple: conntab_tuple,
+    /// The name of its helper, ended by a 0; empty: it has none.
+    pub helper: [c_char; 16],
 }
 
 impl conntab_connection {
@@ -137,6 +144,9 @@ impl conntab_connection {
         reserved2: 0,
         counters: [conntab_counters { packets: 0, bytes: 0 }; 2],
         delta_time: 0,
+        master: 0,
+        master_tuple: conntab_tuple::NOTHING,
+        helper: [0; 16],
     };
 
     pub(super) fn of(connection: &Connection) -> Self {
@@ -146,6 +156,7 @@ impl conntab_connection {
         let (proto_state, gre) = match connection.tracked {
             Tracked::None => (0, (0, 0)),
             Tracked::Tcp(state, _) => (state as u8, (0, 0)),
+            Tracked::Sctp(state, _) => (state as u8, (0, 0)),
             Tracked::Gre(timeout, stream) => (0, (timeout, stream)),
         };
         Self {
@@ -166,6 +177,11 @@ impl conntab_connection {
             reserved2: 0,
             counters: counters.unwrap_or_default(),
             delta_time: connection.delta_time.unwrap_or(0),
+            master: connection.master.map_or(0, |master| master.handle.to_u64()),
+            master_tuple: connection
+                .master
+                .map_or(conntab_tuple::NOTHING, |master| conntab_tuple::of(&master.tuple)),
+            helper: chars(connection.helper),
         }
     }
 
@@ -173,6 +189,7 @@ impl conntab_connection {
         let original = self.original.meant()?;
         let tracked = match original.l4 {
             protocol::TCP => Tracked::Tcp(tcp::State::from_u8(self.proto_state)?, None),
+            protocol::SCTP => Tracked::Sctp(sctp::State::from_u8(self.proto_state)?, None),
             protocol::GRE => Tracked::Gre(self.gre_timeout, self.gre_stream_timeout),
             _ => Tracked::None,
         };
@@ -189,8 +206,31 @@ impl conntab_connection {
             mark: self.mark,
             counters: (self.has_counters != 0).then_some(counters),
             delta_time: (self.has_delta_time != 0).then_some(self.delta_time),
+            helper: named(&self.helper)?,
+            master: match self.master {
+                0 => None,
+                handle => {
+                    Some(Master { handle: Handle::from_u64(handle), tuple: self.master_tuple.meant()? })
+                }
+            },
         })
     }
+}
+
+/// A name as C has it.
+pub(super) fn chars(name: Option<Name>) -> [c_char; 16] {
+    let mut chars = [0; 16];
+    let name = name.unwrap_or_default();
+    chars.iter_mut().zip(name.as_str().bytes()).for_each(|(to, byte)| *to = byte as c_char);
+    chars
+}
+
+/// The name that C has there, if there is one; `None` in all: it is none.
+pub(super) fn named(chars: &[c_char; 16]) -> Option<Option<Name>> {
+    let bytes = chars.map(|char| char as u8);
+    let text = CStr::from_bytes_until_nul(&bytes).ok()?.to_str().ok()?;
+    let name = Name::new(text)?;
+    Some((!name.is_none()).then_some(name))
 }
 
 /// Created by an expectation.
@@ -232,6 +272,25 @@ pub const CONNTAB_TCP_TIME_WAIT: u8 = 7;
 pub const CONNTAB_TCP_CLOSE: u8 = 8;
 /// TCP: SYNs of both ends were seen (simultaneous open).
 pub const CONNTAB_TCP_SYN_SENT2: u8 = 9;
+
+/// SCTP: no packet yet.
+pub const CONNTAB_SCTP_NONE: u8 = 0;
+/// SCTP: INIT seen, or the association is over.
+pub const CONNTAB_SCTP_CLOSED: u8 = 1;
+/// SCTP: INIT ACK seen.
+pub const CONNTAB_SCTP_COOKIE_WAIT: u8 = 2;
+/// SCTP: COOKIE ECHO seen.
+pub const CONNTAB_SCTP_COOKIE_ECHOED: u8 = 3;
+/// SCTP: COOKIE ACK seen, or the answer to a HEARTBEAT on a path of its own.
+pub const CONNTAB_SCTP_ESTABLISHED: u8 = 4;
+/// SCTP: SHUTDOWN of the end that began.
+pub const CONNTAB_SCTP_SHUTDOWN_SENT: u8 = 5;
+/// SCTP: SHUTDOWN of the other end.
+pub const CONNTAB_SCTP_SHUTDOWN_RECD: u8 = 6;
+/// SCTP: SHUTDOWN ACK seen.
+pub const CONNTAB_SCTP_SHUTDOWN_ACK_SENT: u8 = 7;
+/// SCTP: a HEARTBEAT came first.
+pub const CONNTAB_SCTP_HEARTBEAT_SENT: u8 = 8;
 
 /// Room that is enough for any line of conntab_connection_text and conntab_event_text.
 pub const CONNTAB_TEXT_SIZE: usize = 600;

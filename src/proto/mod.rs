@@ -4,6 +4,7 @@
 pub mod generic;
 pub mod gre;
 pub mod icmp;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
@@ -45,13 +46,13 @@ pub enum Timeout {
 pub struct Step {
     /// What becomes of the packet.
     pub outcome: Outcome,
-    /// The protocol's state afterwards (TCP: [`tcp::State`]; 0 for protocols without states).
+    /// The protocol's state afterwards (TCP: [`tcp::State`], SCTP: [`sctp::State`]; 0 for protocols without states).
     pub state: u8,
     /// The state is entered anew, though it may be the one there was: an event tells of it.
     pub anew: bool,
     /// What becomes of the timeout.
     pub timeout: Timeout,
-    /// The connection is to become ASSURED.
+    /// The connection is to become ASSURED. (Also obeyed for an INVALID packet, as the state is: SCTP.)
     pub assure: bool,
     /// The connection dies with this packet, which itself is let through (RST before any reply).
     pub destroy: bool,

@@ -1,4 +1,4 @@
-//! The Internet checksum (RFC 1071) of transport and IPv4 headers.
+//! The Internet checksum (RFC 1071) of transport and IPv4 headers, and SCTP's CRC32c (RFC 9260 appendix A).
 
 use super::{Headers, L4};
 use crate::net::{L3, protocol};
@@ -10,8 +10,8 @@ pub enum Checksum {
     Good,
     /// Wrong.
     Bad,
-    /// Not all covered bytes were captured, or the protocol has no checksum that is verified here (SCTP, GRE, other
-    /// protocols, fragments).
+    /// Not all covered bytes were captured, or the protocol has no checksum that is verified here (GRE, other protocols,
+    /// fragments).
     NotVerified,
 }
 
@@ -35,6 +35,7 @@ pub fn checksum(data: &[u8], headers: &Headers) -> Checksum {
         }
         (L4::Icmp { .. }, _) => (len, None),
         (L4::Icmpv6 { .. }, _) => (len, Some(protocol::ICMPV6)),
+        (L4::Sctp(_), _) => return crc32c(transport, len),
         _ => return Checksum::NotVerified,
     };
     let Some(bytes) = transport.get(..covered) else { return Checksum::NotVerified };
@@ -48,6 +49,19 @@ pub fn checksum(data: &[u8], headers: &Headers) -> Checksum {
         };
     }
     if folds_to_ones(total) { Checksum::Good } else { Checksum::Bad }
+}
+
+/// The CRC32c of `len` bytes, its own field taken for 0, sent with its lowest byte first. All of the packet is covered, whatever
+/// its chunks are.
+fn crc32c(transport: &[u8], len: usize) -> Checksum {
+    match (transport.first_chunk::<12>(), transport.get(12..len)) {
+        (Some([ports_and_tag @ .., a, b, c, d]), Some(chunks)) => {
+            let crc = crc32c::crc32c_append(crc32c::crc32c(ports_and_tag), &[0; 4]);
+            let right = crc32c::crc32c_append(crc, chunks) == u32::from_le_bytes([*a, *b, *c, *d]);
+            if right { Checksum::Good } else { Checksum::Bad }
+        }
+        _ => Checksum::NotVerified,
+    }
 }
 
 /// Whether the header checksum of the IPv4 packet in `data` is right. False too if `data` does not hold an IPv4

@@ -9,7 +9,7 @@ use crate::reason::Reason;
 pub const MAX_EXTENSIONS: usize = 64;
 
 /// IPv6 next-header values that are no transport (RFC 8200, RFC 4302).
-mod next {
+pub(super) mod next {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
@@ -111,8 +111,9 @@ pub(super) fn v4(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason>
     transport(net, up_to(data.get(ip.header_len..).unwrap_or(&[]), net.l4_len), out)
 }
 
+/// `reassembled`: no fragment header in it is for reassembly any more.
 #[inline(always)]
-pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason> {
+pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers, reassembled: bool) -> Result<(), Reason> {
     let h = header::<40>(data, data.len().max(len as usize), Reason::IpTruncated)?;
     let ip = V6::read(h);
     if ip.payload_len == 0 && ip.next == next::HOP_BY_HOP {
@@ -124,7 +125,7 @@ pub(super) fn v6(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason>
     }
     let ip_data = up_to(data, total);
     let chain = if is_extension(ip.next) {
-        skip_extensions(ip_data, total, ip.next, false)?
+        skip_extensions(ip_data, total, ip.next, reassembled)?
     } else {
         Chain::begin(ip.next)
     };
@@ -181,11 +182,11 @@ pub(super) fn is_extension(next: u8) -> bool {
 /// protocols that are known by their addresses do not mind (tests/recorded: ipv6-extensions-cut).
 ///
 /// A packet's first fragment header ends the walk, unless it is an atomic fragment's or reassembly leaves it alone. Any
-/// other (and the first too in a packet that is `quoted` by an ICMP error) is skipped at offset 0, as in netfilter, and an
-/// error elsewhere.
-pub(super) fn skip_extensions(ip: &[u8], total: usize, first: u8, quoted: bool) -> Result<Chain, Reason> {
+/// other (and the first too where reassembly is `past`: in what it made, and in a packet that an ICMP error quotes) is skipped at
+/// offset 0, as in netfilter, and an error elsewhere.
+pub(super) fn skip_extensions(ip: &[u8], total: usize, first: u8, past: bool) -> Result<Chain, Reason> {
     let mut chain = Chain::begin(first);
-    walk(ip, total, &mut chain, quoted)?;
+    walk(ip, total, &mut chain, past)?;
     Ok(chain)
 }
 
@@ -242,15 +243,17 @@ fn walk(ip: &[u8], total: usize, chain: &mut Chain, mut fragment_seen: bool) -> 
 }
 
 /// Whether reassembly takes a fragment at offset 0 that begins where `chain` has led. It does not if the fragment breaks off
-/// within its headers (RFC 8200 section 4.5: all must be in the first; of a transport without a parser one byte), nor if
-/// more are to follow a length that is not a multiple of 8: such a packet goes on as it is (tests/recorded:
-/// ipv6-first-fragment-cut).
+/// within its headers, nor if more are to follow a length that is not a multiple of 8: such a packet goes on as it is
+/// (tests/recorded: ipv6-first-fragment-cut).
 fn reassembled(ip: &[u8], total: usize, chain: &Chain, next: u8, more: bool) -> bool {
     let left = total - chain.offset;
-    if left < 8 || more && !left.is_multiple_of(8) {
-        return false;
-    }
-    let mut behind = Chain { protocol: next, offset: chain.offset + 8, ..*chain };
+    left >= 8 && (!more || left.is_multiple_of(8)) && has_all_headers(ip, total, chain.offset, next)
+}
+
+/// Whether a fragment at offset 0, whose header stands at `at`, has all headers (RFC 8200 section 4.5: all must be in the
+/// first; of a transport without a parser one byte).
+pub(super) fn has_all_headers(ip: &[u8], total: usize, at: usize, next: u8) -> bool {
+    let mut behind = Chain { protocol: next, offset: at + 8, ..Chain::begin(next) };
     if walk(ip, total, &mut behind, true).is_err() {
         // Headers that lead nowhere are no headers cut off.
         return true;

@@ -15,9 +15,11 @@
 )]
 
 mod checksum;
+mod fragment;
 mod inner;
 mod ip;
 mod link;
+pub mod sctp;
 pub mod tcp;
 mod transport;
 
@@ -28,6 +30,7 @@ use crate::net::{Addr, L3};
 use crate::reason::Reason;
 
 pub use checksum::{Checksum, checksum, ipv4_header_checksum_ok};
+pub use fragment::{Fragment, fragment};
 pub use inner::{Inner, InnerL4, inner};
 pub use ip::{MAX_EXTENSIONS, atomic_fragment};
 pub use link::{Link, ethernet};
@@ -94,14 +97,7 @@ pub enum L4 {
         id: u16,
     },
     /// SCTP.
-    Sctp {
-        /// Source port.
-        sport: u16,
-        /// Destination port.
-        dport: u16,
-        /// Verification tag.
-        vtag: u32,
-    },
+    Sctp(sctp::Packet),
     /// GRE.
     Gre {
         /// 1 for PPTP's GRE (RFC 2637); 0 for all else (RFC 2784, an unknown version, a header cut below 8 bytes).
@@ -143,10 +139,24 @@ pub fn parse_into(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason
         // Without IP options, as nearly all are: a length known beforehand.
         Some(0x45) => ip::v4(data, len, out),
         Some(first) if first >> 4 == 4 => ip::v4(data, len, out),
-        Some(first) if first >> 4 == 6 => ip::v6(data, len, out),
+        Some(first) if first >> 4 == 6 => ip::v6(data, len, out, false),
         Some(_) => Err(Reason::IpVersion),
         None if len == 0 => Err(Reason::IpTruncated),
         None => Err(Reason::NotCaptured),
+    }
+}
+
+/// [`parse_into`] of a packet that was put together of fragments: an IPv6 fragment header that is left in it is skipped if it
+/// says offset 0, as in netfilter, and an error otherwise.
+///
+/// # Errors
+/// Those of [`parse`].
+#[cold]
+#[inline(never)]
+pub fn parse_reassembled_into(data: &[u8], len: u32, out: &mut Headers) -> Result<(), Reason> {
+    match data.first() {
+        Some(first) if first >> 4 == 6 => ip::v6(data, len, out, true),
+        _ => parse_into(data, len, out),
     }
 }
 

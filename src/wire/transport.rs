@@ -1,6 +1,6 @@
 //! The transport headers: what each must have for its packet to be tracked at all.
 
-use super::{Headers, L4, header, tcp};
+use super::{Headers, L4, header, sctp, tcp};
 use crate::net::{Addr, L3, protocol};
 use crate::reason::Reason;
 
@@ -66,7 +66,7 @@ fn rarer(l3: L3, proto: u8, captured: &[u8], len: usize) -> Result<L4, Reason> {
             Ok(L4::Icmpv6 { kind, code, id })
         }
         protocol::ICMP | protocol::ICMPV6 => Err(Reason::IcmpFamily),
-        protocol::SCTP => sctp(captured, len),
+        protocol::SCTP => Ok(L4::Sctp(sctp::packet(captured, len)?)),
         protocol::GRE => gre(captured, len),
         _ => Ok(L4::Other),
     }
@@ -107,13 +107,6 @@ fn udplite(captured: &[u8], len: usize) -> Result<L4, Reason> {
 pub(super) fn icmp(captured: &[u8], len: usize) -> Result<(u8, u8, u16), Reason> {
     let h = header::<8>(captured, len, Reason::L4Truncated)?;
     Ok((h[0], h[1], u16::from_be_bytes([h[4], h[5]])))
-}
-
-/// RFC 9260 section 3.1; the chunks are the tracker's.
-fn sctp(captured: &[u8], len: usize) -> Result<L4, Reason> {
-    let h = header::<12>(captured, len, Reason::L4Truncated)?;
-    let (sport, dport) = ports(&[h[0], h[1], h[2], h[3]]);
-    Ok(L4::Sctp { sport, dport, vtag: u32::from_be_bytes([h[4], h[5], h[6], h[7]]) })
 }
 
 /// RFC 2784, RFC 2637. No GRE packet is too short: netfilter takes what has not the 8 bytes of version 1 for

@@ -4,7 +4,7 @@ Every builder returns bytes. Lengths and checksums are computed unless given, so
 """
 import socket, struct
 
-ICMP, TCP, UDP, GRE, ICMPV6, UDPLITE = 1, 6, 17, 47, 58, 136
+ICMP, TCP, UDP, GRE, ICMPV6, SCTP, UDPLITE = 1, 6, 17, 47, 58, 132, 136
 FLAG = {"F": 1, "S": 2, "R": 4, "P": 8, ".": 16, "U": 32, "E": 64, "C": 128}
 
 
@@ -84,6 +84,39 @@ def icmp(src, dst, kind, code, rest, data=b"", check=None):
     right = checksum((pseudo(src, dst, ICMPV6, len(body)) if ":" in src else b"") + body)
     check = right if check is None else (right + check) & 0xFFFF
     return body[:2] + struct.pack("!H", check) + body[4:]
+
+
+CASTAGNOLI = [0] * 256
+for _byte in range(256):
+    _crc = _byte
+    for _ in range(8):
+        _crc = _crc >> 1 ^ (0x82F63B78 if _crc & 1 else 0)
+    CASTAGNOLI[_byte] = _crc
+
+
+def crc32c(data):
+    """RFC 9260 appendix A"""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ CASTAGNOLI[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def chunk(kind, flags=0, body=b"", length=None, pad=True):
+    """an SCTP chunk, padded to four bytes"""
+    return struct.pack("!BBH", kind, flags, 4 + len(body) if length is None else length) + body + b"\0" * (pad and -len(body) % 4)
+
+
+def init(kind, tag, flags=0, more=b""):
+    """INIT (1) or INIT ACK (2) with this initiate tag"""
+    return chunk(kind, flags, struct.pack("!IIHHI", tag, 65535, 10, 10, 1000) + more)
+
+
+def sctp(sport, dport, vtag, chunks=b"", check=None):
+    """chunks: bytes. check: added to the right checksum"""
+    head = struct.pack("!HHI", sport, dport, vtag)
+    crc = crc32c(head + bytes(4) + chunks) + (check or 0) & 0xFFFFFFFF
+    return head + struct.pack("<I", crc) + chunks
 
 
 def option(kind, data=b""):

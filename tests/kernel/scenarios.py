@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Random scenarios for a recorder of the format of docs/scenarios.md: plausible and implausible packets, by topic.
 
-usage: scenarios.py --seed N --count N --area AREA -o DIR       AREA: one of AREAS below, or all
+usage: scenarios.py --seed N --count N --area AREA,... -o DIR   AREA: of AREAS below, or all
+       scenarios.py --seed N --area AREA,... --stream           one a line, an area after the other, without end
        scenarios.py --handmade -o DIR                           those of handmade.py
 
 Every scenario is made from (seed, area, number) alone. What is written has no verdicts: play it to a live kernel to record
 them (tests/recorded holds some that were). Rules are written twice, as nft text and in the structured form; both come
 from one description (`Rules`), so they cannot disagree.
 """
-import argparse, json, os, random, struct, sys
-import handmade
+import argparse, itertools, json, os, random, struct, sys
+import fragments, handmade
+from associations import Association
 from endpoints import Talk
 from packets import FLAG, GRE, ICMP, ICMPV6, TCP, UDP, UDPLITE
 from packets import address, checksum, icmp, ip, ipv4, ipv6, tcp, udp, udplite
@@ -300,6 +302,54 @@ def make_udplite(rng):
     if rng.random() < .3:
         config = {"sysctl": {CT + "checksum": 0}}
     return scenario("UDP-Lite: coverage and checksums", steps, config)
+
+
+# ---------------------------------------------------------------- SCTP
+SCTP_STATES = "closed cookie_wait cookie_echoed established shutdown_sent shutdown_recd shutdown_ack_sent heartbeat_sent".split()
+
+
+def sctp_body(rng, a, length):
+    """begins somehow and goes on somehow"""
+    begin = rng.choices(("handshake", "part", "crossed", "heartbeat", "nothing", "closed"), (8, 3, 3, 2, 1, 3))[0]
+    if begin == "handshake":
+        a.handshake()
+    elif begin == "part":
+        a.handshake(rng.randint(1, 3))
+    elif begin == "crossed":
+        a.crossed(rng.randint(2, 8))
+    elif begin == "heartbeat":
+        a.heartbeat()
+    elif begin == "closed":
+        a.handshake()
+        a.shutdown(rng.randint(1, 3))
+    weights = rng.choice(((6, 2, 1, 1, 1, 1, 2, .5), (2, 2, 1, 1, 1, 1, 6, 1), (2, 1, 4, 1, 1, 1, 1, .2), (2, 2, 1, 4, 1, 1, 2, .2),
+                          (1, 1, 1, 1, 4, 1, 1, .2), (2, 1, 1, 1, 1, 1, 2, 5)))
+    while len(a.steps) < length:
+        rng.choices((a.converse, a.heartbeat, a.restart, a.moved, a.shutdown, a.again, a.fault, a.nonsense), weights)[0]()
+        if rng.random() < .05:
+            a.handshake(rng.randint(1, 4), rng.randint(0, 1))
+
+
+def make_sctp(rng):
+    sysctl = {CT + "sctp_timeout_" + name: rng.randint(5, 900) for name in SCTP_STATES if rng.random() < .1}
+    if rng.random() < .1:
+        sysctl[CT + "checksum"] = 0
+    if rng.random() < .03:
+        sysctl[CT + "acct"] = 0
+    a = Association(rng, v6=rng.random() < .3, swap=rng.random() < .15)
+    sctp_body(rng, a, rng.randint(6, 32))
+    steps = a.steps
+    if rng.random() < .2:                               # another path of the same association
+        b = Association(rng, v6=a.v6, swap=a.swap, ports=a.ports, path=1)
+        b.tags = list(a.tags)
+        b.heartbeat()
+        sctp_body(rng, b, rng.randint(2, 12))
+        queues, steps = [list(a.steps), list(b.steps)], []
+        while any(queues):
+            steps.append(rng.choice([q for q in queues if q]).pop(0))
+    if rng.random() < .2:
+        steps = retuned(rng, steps, ["acct", "checksum"] + ["sctp_timeout_" + s for s in SCTP_STATES])
+    return scenario("two SCTP ends, a bad wire", steps, {"sysctl": sysctl} if sysctl else None)
 
 
 # ---------------------------------------------------------------- ICMP, ICMPv6
@@ -647,7 +697,7 @@ def make_other(rng):
 def make_expiry(rng):
     """Short timeouts and waits. Time advances in units of half a second with 250 ms between, so that no wait ends near the
     edge of a timeout, which is in whole seconds."""
-    what = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "icmp", "gre", "mixed"))
+    what = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "icmp", "gre", "sctp", "sctp", "mixed"))
     sysctl, steps, elapsed = {}, [], 0
     short = lambda: rng.choice((1, 1, 2, 2, 3))
     packets = []
@@ -683,6 +733,11 @@ def make_expiry(rng):
             proto = rng.choice((GRE, GRE, 99))
             packets.append({"in": side, "packet": ip(hosts[side], hosts[1 - side], proto,
                                                      struct.pack("!HH", 0, 0x800) + b"x").hex()})
+    if what in ("sctp", "mixed"):
+        a = Association(rng, v6=v6, ports=(3000, 38412))
+        sctp_body(rng, a, rng.randint(4, 14))
+        packets += a.steps
+        sysctl.update({CT + "sctp_timeout_" + name: short() for name in SCTP_STATES if rng.random() < .6})
     if what == "mixed":
         rng.shuffle(packets)
         packets = packets[:24]
@@ -829,7 +884,9 @@ def random_rules(rng):
         elif kind == "zone":
             rules.add("raw", {"zone": rng.choice((1, 2, 65535))}, **where())
         elif kind == "zone_orig" and not rules.nat_hooks:      # with NAT chains a clash draws a port at random
-            rules.add("raw", {"zone_orig": rng.choice((1, 7))}, **{**where(), "in": rng.randint(0, 1)})
+            # Not a zone of both directions: two connections that differ in nothing but that are one here
+            # (docs/conformance.md).
+            rules.add("raw", {"zone_orig": rng.choice((3, 7))}, **{**where(), "in": rng.randint(0, 1)})
         elif kind == "mark":
             rules.add("mangle", {"mark": rng.choice((1, 42, "length", 0xffffffff, 0))}, **where(True))
         elif kind == "mark_or":
@@ -924,36 +981,67 @@ def make_policy(rng):
     return scenario("rules", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
 
 
+def make_fragments(rng):
+    steps, sysctl = fragments.steps(rng), {}
+    if rng.random() < .15:
+        sysctl = fragments.settings(rng)
+        for _ in range(rng.randint(1, 2)):
+            steps[rng.randrange(len(steps))]["wait_ms"] = rng.choice((300, 3000))
+    if rng.random() < .2:
+        sysctl["net.ipv4.ipfrag_max_dist"] = rng.choice((0, 1, 2, 4))
+    rules = random_rules(rng) if rng.random() < .15 else Rules()
+    return scenario("fragments", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
+
+
 AREAS = {"tcp": make_tcp, "udp": make_udp, "udplite": make_udplite, "icmp": make_icmp, "icmpv6": make_icmpv6,
+         "sctp": make_sctp,
          "other": make_other,
-         "expiry": make_expiry, "policy": make_policy}
+         "expiry": make_expiry, "policy": make_policy, "fragments": make_fragments}
+
+
+def head(name, area, s):
+    return {"name": name, "about": s["about"], "area": area, **{k: s[k] for k in ("source", "random") if k in s},
+            "config": s["config"]}
 
 
 def write(folder, name, area, s):
-    head = {"name": name, "about": s["about"], "area": area, **{k: s[k] for k in ("source", "random") if k in s},
-            "config": s["config"]}
     steps = [json.dumps(x, separators=(",", ":")) for x in s["steps"]]
     with open(os.path.join(folder, name + ".json"), "w") as f:
-        f.write(json.dumps(head)[:-1] + ', "steps": [\n' + ",\n".join(steps) + "\n]}\n")
+        f.write(json.dumps(head(name, area, s))[:-1] + ', "steps": [\n' + ",\n".join(steps) + "\n]}\n")
+
+
+def make(seed, area, number):
+    return AREAS[area](random.Random("%d %s %d" % (seed, area, number)))
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--count", type=int, default=100)
-    arguments.add_argument("--area", default="all", choices=["all", *AREAS])
+    arguments.add_argument("--area", default="all")
     arguments.add_argument("--handmade", action="store_true")
-    arguments.add_argument("-o", required=True)
+    arguments.add_argument("--stream", action="store_true")
+    arguments.add_argument("-o")
     a = arguments.parse_args()
+    areas = list(AREAS) if a.area == "all" else a.area.split(",")
+    if unknown := set(areas) - set(AREAS):
+        arguments.error("area %s: there are %s" % (", ".join(unknown), ", ".join(AREAS)))
+    if a.stream:
+        numbers = {area: itertools.count() for area in areas}      # an area named twice comes twice as often
+        for area in itertools.cycle(areas):
+            number = next(numbers[area])
+            s = make(a.seed, area, number)
+            print(json.dumps({**head("%s-%d-%04d" % (area, a.seed, number), area, s), "steps": s["steps"]}))
+    if not a.o:
+        arguments.error("-o DIR or --stream")
     os.makedirs(a.o, exist_ok=True)
     if a.handmade:
         for script in handmade.everything():
             write(a.o, script.name, script.area, script.scenario)
         return
-    for area in AREAS if a.area == "all" else [a.area]:
+    for area in areas:
         for number in range(a.count):
-            rng = random.Random("%d %s %d" % (a.seed, area, number))
-            write(a.o, "%s-%d-%04d" % (area, a.seed, number), area, AREAS[area](rng))
+            write(a.o, "%s-%d-%04d" % (area, a.seed, number), area, make(a.seed, area, number))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use conntab::tuple::L3;
-use conntab::wire::{self, L4};
 
 use super::{hopopts, ipv4, ipv6};
 
@@ -17,9 +16,6 @@ pub(super) struct Ip {
     /// Transport protocol, and where its header begins, as rules see them; `None` if IPv6's headers make no sense.
     pub transport: Option<(u8, usize)>,
 }
-
-/// Addresses, protocol (IPv4) and identification.
-pub(super) type Queue = (IpAddr, IpAddr, u8, Vec<u8>);
 
 /// Why a packet gets no further than the network interface.
 pub(super) enum Refused {
@@ -48,19 +44,18 @@ impl Ip {
         }
     }
 
-    /// If it is a fragment that reassembly takes: what others of the same packet have in common with it.
-    pub fn fragment_of(&self) -> Option<Queue> {
-        let headers = wire::parse(&self.bytes, self.bytes.len() as u32).ok()?;
-        if !matches!(headers.l4, L4::Fragment) {
-            return None;
+    /// Takes one that was put together of fragments, each of which has passed.
+    pub fn reassembled(bytes: &[u8]) -> Option<Self> {
+        match bytes.first().map(|first| first >> 4) {
+            Some(4) => ipv4::receive(bytes),
+            Some(6) => ipv6::receive(bytes),
+            _ => None,
         }
-        let id = match self.l3 {
-            L3::V4 => self.bytes.get(4..6)?.to_vec(),
-            // Its header ends where its piece begins.
-            L3::V6 => self.bytes.get(..headers.l4_offset.into())?.last_chunk::<4>()?.to_vec(),
-        };
-        let protocol = if self.l3 == L3::V4 { headers.protocol } else { 0 };
-        Some((self.src, self.dst, protocol, id))
+    }
+
+    /// What reassembly makes of one that is its own only fragment (RFC 6946).
+    pub fn without_atomic_fragment(&self) -> Option<Self> {
+        if self.l3 == L3::V4 { None } else { ipv6::receive(&ipv6::without_atomic_fragment(&self.bytes)?) }
     }
 
     /// Some bytes, counted from the transport header.

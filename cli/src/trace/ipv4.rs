@@ -34,6 +34,13 @@ pub(super) fn decrement(bytes: &mut [u8]) {
     [header[10], header[11]] = (sum as u16).to_be_bytes();
 }
 
+/// The checksum of a header as it is now.
+pub(super) fn rewrite_checksum(header: &mut [u8]) {
+    ip::put(header, 10, [0, 0]);
+    let checksum = ip::fold(ip::sum(header, 0));
+    ip::put(header, 10, checksum);
+}
+
 /// A header without options in front of a payload.
 pub(super) struct Header {
     pub tos: u8,

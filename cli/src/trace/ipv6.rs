@@ -31,7 +31,6 @@ pub(super) fn receive(bytes: &[u8]) -> Option<Ip> {
         return None;
     }
     let bytes = bytes.get(..total)?.to_vec();
-    let bytes = without_atomic_fragment(&bytes).unwrap_or(bytes);
     let transport = walk(&bytes).map(|found| (found.protocol, found.at));
     Some(Ip { l3: L3::V6, bytes, src: src.into(), dst: dst.into(), transport })
 }
@@ -60,8 +59,15 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Found> {
     Some(found)
 }
 
+/// Offset and flags of a packet that is a fragment, or was.
+pub(super) fn fragment_field(bytes: &[u8]) -> Option<u16> {
+    let mut extensions = walk(bytes)?.extensions.into_iter();
+    let (_, at) = extensions.find(|(protocol, _)| *protocol == next::FRAGMENT)?;
+    Some(u16::from_be_bytes(*bytes.get(at + 2..)?.first_chunk()?))
+}
+
 /// What is left of a packet that is its own only fragment (RFC 6946) when it has been put together.
-fn without_atomic_fragment(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn without_atomic_fragment(bytes: &[u8]) -> Option<Vec<u8>> {
     let (named_at, at) = wire::atomic_fragment(bytes)?;
     let mut whole = [bytes.get(..at)?, bytes.get(at + 8..)?].concat();
     *whole.get_mut(named_at)? = *bytes.get(at)?;

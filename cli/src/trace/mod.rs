@@ -1,10 +1,13 @@
 //! `conntab trace`: scenarios in, what a router with this table did out (`docs/scenarios.md` is the format).
 //!
 //! `scenario` and `rules` read a file, `player` lets its time pass and its packets come, `router` is what they go
-//! through, `answer` what it says itself, `tracker` all that is known of the table, `record` the text of what was seen.
+//! through, `answer` what it says itself, `tracker` all that is known of the table, `record` the text of what was seen,
+//! `compare` tells two such texts apart.
 
 mod answer;
+mod compare;
 mod events;
+mod fragments;
 mod hopopts;
 mod ip;
 mod ipv4;
@@ -18,6 +21,7 @@ mod route;
 mod router;
 mod rules;
 mod scenario;
+mod sctp;
 mod service;
 mod tracker;
 mod transit;
@@ -28,6 +32,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use compare::difference;
 
 use crate::args::Trace;
 use crate::error::Error;

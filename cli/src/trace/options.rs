@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use conntab::tuple::L3;
 
-use super::ip::{self, Ip};
+use super::ip::Ip;
+use super::ipv4;
 
 pub(super) enum Judged {
     Good,
@@ -95,14 +96,29 @@ pub(super) fn clear_rest(ip: &mut Ip) {
 pub(super) fn settle(ip: &mut Ip) {
     let Some((_, end)) = ip.transport.filter(|_| ip.l3 == L3::V4) else { return };
     if let Some(header) = ip.bytes.get_mut(..end).filter(|header| header.len() > 20) {
-        rewrite_checksum(header);
+        ipv4::rewrite_checksum(header);
     }
 }
 
-fn rewrite_checksum(header: &mut [u8]) {
-    ip::put(header, 10, [0, 0]);
-    let checksum = ip::fold(ip::sum(header, 0));
-    ip::put(header, 10, checksum);
+/// What a fragment other than the first carries: options that are not to be copied (RFC 791 section 3.1) give way to no-operations.
+pub(super) fn keep_copied(header: &mut [u8]) {
+    let mut at = 20;
+    while let Some(option) = header.get(at).copied() {
+        let len = match option {
+            kind::END => return,
+            kind::NONE => 1,
+            _ => header.get(at + 1).copied().map_or(0, usize::from),
+        };
+        if len < 2 && option != kind::NONE {
+            return;
+        }
+        if let Some(bytes) = header.get_mut(at..at + len)
+            && option & 0x80 == 0
+        {
+            bytes.fill(kind::NONE);
+        }
+        at += len;
+    }
 }
 
 /// Whether the router's own answers to it would carry its route.
@@ -124,5 +140,5 @@ pub(super) fn record_route(ip: &mut Ip, own: Ipv4Addr) {
     if let Some(place) = header.get_mut(at + 2) {
         *place += 4;
     }
-    rewrite_checksum(header);
+    ipv4::rewrite_checksum(header);
 }

@@ -1,13 +1,13 @@
 //! The way of a packet through the router: hooks, rules, routing, and what the router answers.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use conntab::tuple::{Direction, L3};
 use conntab::{CtState, Verdict};
 
 use super::answer::{self, Fault, Resetting};
-use super::ip::{Ip, Queue, Refused};
+use super::fragments::{self, Defragmented};
+use super::ip::{Ip, Refused};
 use super::options::{self, Judged};
 use super::reject::Reject;
 use super::route::{self, Route};
@@ -23,8 +23,6 @@ pub(super) struct Router {
     /// `nf_conntrack_log_invalid`: the protocol that is logged, 0 for none, 255 for all.
     pub log_invalid: u8,
     rules: Vec<Rule>,
-    /// Where fragments wait for the others.
-    queues: BTreeSet<Queue>,
     /// Identification of the next IPv4 packet of its own.
     id: u16,
     /// Who has told the link-layer address that it has on a side.
@@ -54,7 +52,6 @@ impl Router {
             tracker,
             log_invalid: u8::MAX,
             rules: Vec::new(),
-            queues: BTreeSet::new(),
             id: 1,
             neighbours: Vec::new(),
             waiting: Vec::new(),
@@ -92,20 +89,24 @@ impl Router {
                 return Ok(seen);
             }
         };
-        if let Some(queue) = ip.fragment_of() {
-            // One piece waits in its queue; what comes of several is not played.
-            if !self.queues.insert(queue) {
-                return Err("fragments are not put together yet".to_owned());
-            }
-            return Ok(seen);
-        }
-        let mut transit = Transit { ip, side, out: None, verdict: None, wishes: Wishes::default() };
+        let (ip, pieces, reassembled) = match self.tracker.defragmented(&ip.bytes, side) {
+            Defragmented::Held => return Ok(seen),
+            Defragmented::AsItIs => match ip.without_atomic_fragment() {
+                Some(ip) => (ip, None, true),
+                None => (ip, None, false),
+            },
+            Defragmented::Whole(bytes, pieces) => match Ip::reassembled(&bytes) {
+                Some(ip) => (ip, Some(pieces), true),
+                None => return Ok(seen),
+            },
+        };
+        let mut transit = Transit { ip, side, out: None, verdict: None, wishes: Wishes::default(), pieces };
         seen.state = "DROP";
         if self.ends(Place::Raw, &mut transit, &mut seen) {
             return Ok(seen);
         }
         let known = self.tracker.known(&transit.ip, transit.wishes);
-        let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes);
+        let verdict = self.tracker.arrives(&transit.ip.bytes, transit.wishes, reassembled);
         transit.wishes.notrack = false;
         self.log(&transit.ip, known.as_ref(), &verdict, &mut seen);
         if verdict.state == CtState::Drop {
@@ -176,10 +177,11 @@ impl Router {
         }
     }
 
-    /// It passes the last hook. Whether it may (it may have lost a clash).
+    /// It passes the last hook. Whether it may: its connection's helper may drop it, or it may have lost a clash.
     fn confirmed(&mut self, transit: &mut Transit) -> bool {
         let Some(verdict) = &mut transit.verdict else { return true };
-        self.tracker.confirm(verdict, true);
+        let passes = self.tracker.help(&transit.ip.bytes, verdict);
+        self.tracker.confirm(verdict, passes);
         verdict.state != CtState::Drop
     }
 
@@ -200,7 +202,9 @@ impl Router {
             return;
         }
         if self.confirmed(transit) && answered {
-            seen.out.push((out, std::mem::take(&mut transit.ip.bytes)));
+            let verified = self.tracker.verifies() && transit.state() != CtState::Untracked;
+            let sent = fragments::split(&transit.ip, transit.pieces.as_ref(), verified);
+            seen.out.extend(sent.into_iter().map(|bytes| (out, bytes)));
         }
     }
 
@@ -270,7 +274,8 @@ impl Router {
             Reject::Icmp { .. } => {
                 if let Some(code) = reject.code(ip.l3) {
                     let kind = if ip.l3 == L3::V4 { 3 } else { 1 };
-                    self.tell(ip, transit.side, Fault::new(kind, code), cause, seen);
+                    let src = Self::source(ip, transit.side, true);
+                    self.tell_from(src, ip, transit.side, Fault::new(kind, code), cause, seen);
                 }
             }
         }
@@ -278,9 +283,21 @@ impl Router {
 
     /// Sends an ICMP error about a packet.
     fn tell(&mut self, cause: &Ip, side: u8, fault: Fault, verdict: Option<&Verdict>, seen: &mut Seen) {
+        self.tell_from(Self::source(cause, side, false), cause, side, fault, verdict, seen);
+    }
+
+    fn tell_from(
+        &mut self,
+        src: Option<IpAddr>,
+        cause: &Ip,
+        side: u8,
+        fault: Fault,
+        verdict: Option<&Verdict>,
+        seen: &mut Seen,
+    ) {
         // RFC 1812 section 4.3.2.7: not about what was sent to many.
         let many = matches!(route::output(cause.dst, side), Route::Broadcast | Route::Group);
-        let src = Self::source(cause, side).filter(|_| !many || cause.l3 == L3::V6);
+        let src = src.filter(|_| !many || cause.l3 == L3::V6);
         if let Some(error) = src.and_then(|src| answer::error(cause, fault, src, self.id)) {
             self.id = self.id.wrapping_add(1);
             self.send(error, side, verdict, seen);
@@ -288,9 +305,11 @@ impl Router {
     }
 
     /// The address from which the router speaks about a packet: that to which it was sent, if it is its own; else its
-    /// own where the sender is (IPv4), or where the packet came in (IPv6).
-    fn source(cause: &Ip, side: u8) -> Option<IpAddr> {
-        if route::output(cause.dst, side) == Route::Local {
+    /// own where the sender is (IPv4), or where the packet came in (IPv6). A rule that rejects before routing does not know
+    /// of IPv4 that it is its own.
+    fn source(cause: &Ip, side: u8, by_rule: bool) -> Option<IpAddr> {
+        let unknown = by_rule && cause.l3 == L3::V4;
+        if !unknown && route::output(cause.dst, side) == Route::Local {
             return Some(cause.dst);
         }
         if cause.l3 == L3::V6 {
@@ -316,15 +335,16 @@ impl Router {
                 let known = self.tracker.known(&ip, Wishes::default());
                 let mut verdict = self.tracker.sends(&bytes);
                 self.log(&ip, known.as_ref(), &verdict, seen);
-                self.tracker.confirm(&mut verdict, true);
-                if verdict.state == CtState::Drop {
+                let passes = self.tracker.help(&bytes, &mut verdict);
+                self.tracker.confirm(&mut verdict, passes);
+                if !passes || verdict.state == CtState::Drop {
                     return;
                 }
             }
         }
         seen.answered = true;
         if let Route::Out(out) = route {
-            seen.out.push((out, bytes));
+            seen.out.extend(fragments::split(&ip, None, false).into_iter().map(|bytes| (out, bytes)));
         }
     }
 }

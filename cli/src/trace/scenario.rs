@@ -1,5 +1,6 @@
 //! A scenario, read from its file.
 
+use conntab::DefragConfig;
 use conntab::timeout::Tunables;
 use serde_json::{Map, Value};
 
@@ -17,7 +18,7 @@ const STEP: &[&str] = &[
 ];
 
 /// Settings that decide nothing that is recorded.
-const WITHOUT_EFFECT: &[&str] = &["events_retry_timeout", "timestamp", "expect_max"];
+const WITHOUT_EFFECT: &[&str] = &["events_retry_timeout", "timestamp", "expect_max", "frag6_low_thresh"];
 
 /// The router's own setting: what is logged.
 pub(super) const LOG_INVALID: &str = "log_invalid";
@@ -25,7 +26,7 @@ pub(super) const LOG_INVALID: &str = "log_invalid";
 const PREFIX: &str = "net.netfilter.nf_conntrack_";
 
 /// The longest packet that fits through the router's interfaces.
-const MTU: usize = 1600;
+pub(super) const MTU: usize = 1600;
 
 /// The most time that a scenario may take: 30 years and more.
 const MAX_TIME: u64 = 1_000_000_000_000;
@@ -146,7 +147,15 @@ fn read_setup(fields: &Map<String, Value>, prefix: &str) -> Result<Setup, String
 
 fn setting(name: &str, value: &Value) -> Result<Option<Setting>, String> {
     let unknown = || format!("sysctl {} is not known here", named(name));
-    let short = name.strip_prefix(PREFIX).ok_or_else(unknown)?;
+    let short = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix("net.ipv4.")).ok_or_else(unknown)?;
+    let of_ipv4 = short.starts_with("ipfrag_");
+    if of_ipv4 == name.starts_with(PREFIX) {
+        return Err(unknown());
+    }
+    if DefragConfig::NAMES.contains(&short) {
+        let value = number(value, short, u32::MAX.into())? as u32;
+        return Ok(Some(Setting { name: short.to_owned(), value }));
+    }
     if WITHOUT_EFFECT.contains(&short) {
         return Ok(None);
     }

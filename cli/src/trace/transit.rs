@@ -3,6 +3,7 @@
 use conntab::tuple::{Zone, protocol};
 use conntab::{CtState, Verdict};
 
+use super::fragments::Pieces;
 use super::ip::Ip;
 use super::matching::Asked;
 use super::reject::Reject;
@@ -17,6 +18,8 @@ pub(super) struct Transit {
     /// `None`: not tracked yet.
     pub verdict: Option<Verdict>,
     pub wishes: Wishes,
+    /// Of what it was put together.
+    pub pieces: Option<Pieces>,
 }
 
 impl Transit {
@@ -74,7 +77,16 @@ fn act(action: &Action, tracker: &mut Tracker, transit: &mut Transit) -> Fate {
         (Action::Zone(zone), None) => tracked_in(&mut transit.wishes, [*zone, *zone]),
         (Action::ZoneOriginal(zone), None) => tracked_in(&mut transit.wishes, [*zone, 0]),
         (Action::Zone(_) | Action::ZoneOriginal(_), Some(_)) => {}
-        (Action::Mark(_) | Action::MarkOr(_) | Action::Timeout(_), None) => {}
+        (
+            Action::Mark(_) | Action::MarkOr(_) | Action::Timeout(_) | Action::Helper(_) | Action::Expect(_),
+            None,
+        ) => {}
+        (Action::Helper(name), Some(verdict)) => tracker.set_helper(verdict, name),
+        (Action::Expect(announced), Some(verdict)) => {
+            if !tracker.expect(verdict, announced) {
+                return Fate::Dropped;
+            }
+        }
         (Action::Mark(mark), Some(verdict)) => tracker.set_mark(verdict, number(mark)),
         (Action::MarkOr(mark), Some(verdict)) => {
             let mark = verdict.mark | number(mark);

@@ -9,6 +9,7 @@ use conntab::wire::{self, L4};
 use conntab::{Connection, Reason, Verdict};
 
 use super::ip::Ip;
+use super::sctp;
 
 /// The connection of a packet, as it was before that.
 pub(super) struct Known {
@@ -31,6 +32,7 @@ pub(super) fn about(ip: &Ip, known: Option<&Known>, verdict: &Verdict) -> Option
     let text = match (verdict.reason, headers.as_ref().map(|h| &h.l4)) {
         (Reason::IcmpOuterDestination, Ok(_)) => outer(ip)?,
         (_, Ok(L4::Tcp(segment))) => return tcp(segment, known, verdict),
+        (reason, Ok(L4::Sctp(packet))) => sctp::words(reason, packet, payload, known)?,
         // Of the other family: nobody looks at it.
         (Reason::L4Truncated, _) if protocol == foreign => return None,
         (reason, _) => plain(reason, protocol, payload)?.to_owned(),
@@ -42,9 +44,12 @@ pub(super) fn about(ip: &Ip, known: Option<&Known>, verdict: &Verdict) -> Option
 fn plain(reason: Reason, l4: u8, payload: &[u8]) -> Option<&'static str> {
     let text = match (reason, l4) {
         // Of fewer than four bytes there are no ports to ask about.
-        (Reason::L4Truncated, protocol::UDP | protocol::UDPLITE) if payload.len() < 4 => return None,
+        (Reason::L4Truncated, protocol::UDP | protocol::UDPLITE | protocol::SCTP) if payload.len() < 4 => {
+            return None;
+        }
         (Reason::L4Truncated, protocol::UDP | protocol::UDPLITE | protocol::ICMP | protocol::ICMPV6)
         | (Reason::Ipv6Extension, protocol::ICMPV6) => "short packet",
+        (Reason::L4Truncated, protocol::SCTP) => "nf_ct_sctp: short packet",
         (Reason::TcpDataOffset, _) => "truncated packet",
         (Reason::UdpLength, _) => "truncated/malformed packet",
         (Reason::UdpliteCoverage, _) => "invalid checksum coverage",

@@ -59,7 +59,7 @@ fn a_recorded_scenario_comes_out_in_recorded_form() {
     // A head, one step a line, an end.
     assert_eq!(text.lines().count(), 2 + played["steps"].as_array().unwrap().len());
     let recorded: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    assert_eq!(crate::compare::difference(&recorded, &played), None);
+    assert_eq!(conntab_cli::trace::difference(&recorded, &played), None);
     for name in ["name", "about", "area", "config"] {
         assert_eq!(recorded[name], played[name], "{name}");
     }

@@ -3,7 +3,6 @@
 
 mod bad;
 mod command;
-mod compare;
 mod conformance;
 mod mutated;
 mod scenarios;

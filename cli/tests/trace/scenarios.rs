@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::compare;
-
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -38,7 +36,7 @@ impl Scenario {
         if self.recorded.get("random").is_some() {
             return None;
         }
-        compare::difference(&self.recorded, &played)
+        conntab_cli::trace::difference(&self.recorded, &played)
     }
 }
 

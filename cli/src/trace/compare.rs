@@ -1,8 +1,9 @@
 //! Two recorded forms of one scenario, compared in full: what became of each packet, the table and the events after
 //! each step.
 //!
-//! Tolerated: a second more or less left; the step in which a DESTROY is seen; and what the router itself draws in
-//! packets of its own, that is IPv4's identification and IPv6's flow label (a hash with a secret of the machine).
+//! Tolerated: a second more or less left; the step in which a DESTROY is seen; and what the router itself draws: in
+//! packets of its own IPv4's identification and IPv6's flow label (a hash with a secret of the machine), in all that it sends
+//! the identification of IPv6 fragments.
 
 use serde_json::Value;
 
@@ -22,10 +23,24 @@ fn plain(packet: &Value) -> String {
     if hex.starts_with('4') && has(24, &OWN_V4) {
         return format!("{}****{}****{}", &hex[..8], &hex[12..20], &hex[24..]);
     }
+    let mut hex = hex.to_owned();
     if hex.starts_with('6') && has(16, &OWN_V6) {
-        return format!("{}*****{}", &hex[..3], &hex[8..]);
+        hex.replace_range(3..8, "*****");
     }
-    hex.to_owned()
+    if let Some(at) = fragment_header(&hex) {
+        hex.replace_range(at + 8..at + 16, "********");
+    }
+    hex
+}
+
+/// Where the fragment header of an IPv6 packet stands.
+fn fragment_header(hex: &str) -> Option<usize> {
+    let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    let (mut next, mut at) = (hex.starts_with('6').then(|| byte(12))??, 80);
+    while let 0 | 43 | 60 = next {
+        (next, at) = (byte(at)?, at + (usize::from(byte(at + 2)?) + 1) * 16);
+    }
+    (next == 44 && hex.len() >= at + 16).then_some(at)
 }
 
 fn verdict(step: &Value) -> Value {
@@ -42,10 +57,11 @@ fn verdict(step: &Value) -> Value {
     verdict
 }
 
-/// A table's line with its seconds taken out, and the seconds.
+/// A line with its seconds taken out, and the seconds: the fifth word of the table's, the first of an expectation's.
 fn without_seconds(line: &str) -> Option<(String, i64)> {
     let mut words: Vec<&str> = line.split(' ').collect();
-    let seconds = (words.len() > 4).then(|| words.remove(4))?.parse().ok()?;
+    let place = if words.first().is_some_and(|word| word.starts_with("ipv")) { 4 } else { 0 };
+    let seconds = (words.len() > place).then(|| words.remove(place))?.parse().ok()?;
     Some((words.join(" "), seconds))
 }
 
@@ -68,7 +84,7 @@ fn events(step: &Value, ends: bool) -> Vec<&str> {
     all.filter(|event| event.contains("DESTROY") == ends).collect()
 }
 
-/// The first difference, if there is one.
+/// Compares two recorded forms of one scenario, the kernel's and ours: the first difference, if there is one.
 pub fn difference(kernel: &Value, ours: &Value) -> Option<String> {
     let steps = |recorded: &Value| recorded["steps"].as_array().cloned().unwrap_or_default();
     let (k, o) = (steps(kernel), steps(ours));
@@ -105,27 +121,40 @@ pub fn difference(kernel: &Value, ours: &Value) -> Option<String> {
     (a != b).then(|| format!("ends: kernel {a:#?}\n  we {b:#?}"))
 }
 
+#[cfg(test)]
 #[test]
 fn what_differs_is_seen() {
-    let step = |table: &str, events: &str, out: &str| -> Value {
+    let made = |table: &str, events: &str, out: &str, expect: &str| -> Value {
         let text = format!(
-            r#"{{"steps": [{{"verdict": {{"state": "NEW", "out_packet": "{out}"}}, "table": ["{table}"], "events": [{events}]}}]}}"#
+            r#"{{"steps": [{{"verdict": {{"state": "NEW", "out_packet": "{out}"}}, "table": ["{table}"], "events": [{events}], "expect": ["{expect}"]}}]}}"#
         );
         serde_json::from_str(&text).expect("JSON")
     };
+    let step =
+        |table: &str, events: &str, out: &str| made(table, events, out, "300 l3proto = 2 proto=17 tftp");
     let own = |id: &str| format!("45c00039{id}000040010000{}0a0100010303", OWN_V4[0]);
     let line = |seconds: u32| format!("ipv4 2 udp 17 {seconds} src=10.1.0.1");
     let kernel = step(&line(30), r#""NEW a", "DESTROY b""#, &own("1111"));
     let same = step(&line(29), r#""DESTROY b", "NEW a""#, &own("2222"));
     assert_eq!(difference(&kernel, &same), None);
+    let expects = |expect| made(&line(30), r#""NEW a", "DESTROY b""#, &own("1111"), expect);
+    assert_eq!(difference(&kernel, &expects("299 l3proto = 2 proto=17 tftp")), None);
+    let v6 =
+        |id: &str, kind: &str| format!("60000000001000ff{}2c00000000000000{kind}0001{id}", "00".repeat(32));
+    let pieces = |id, kind| step(&line(30), "", &v6(id, kind));
+    assert_eq!(difference(&pieces("00000001", "1100"), &pieces("00000009", "1100")), None);
+    assert!(difference(&pieces("00000001", "1100"), &pieces("00000009", "0600")).is_some());
     for (other, what) in [
         (step(&line(28), r#""NEW a", "DESTROY b""#, &own("1111")), "table"),
         (step(&line(30).replace("udp", "tcp"), r#""NEW a", "DESTROY b""#, &own("1111")), "table"),
         (step(&line(30), r#""DESTROY b""#, &own("1111")), "events"),
         (step(&line(30), r#""NEW a""#, &own("1111")), "ends"),
         (step(&line(30), r#""NEW a", "DESTROY b""#, &own("1111").replace("0303", "0301")), "verdict"),
+        (expects("298 l3proto = 2 proto=17 tftp"), "expect"),
+        (expects("300 l3proto = 2 proto=17 ftp"), "expect"),
         // Another's identification is its own.
         (step(&line(30), r#""NEW a", "DESTROY b""#, &own("1111").replace("0aff0101", "0a010001")), "verdict"),
+        (step(&line(30), r#""NEW a", "DESTROY b""#, &v6("00000009", "1100")), "verdict"),
     ] {
         let difference = difference(&kernel, &other).unwrap_or_default();
         assert!(difference.contains(what), "{what}: {difference}");
