@@ -61,7 +61,7 @@ link-stale: sweep_against_close
 link-relaxed: link_publishes_the_bucket
 link-unmarked: two_link_behind_one_head
 mark-never: lookup_against_insert_behind
-mark-once: insert_against_unlink_and_insert
+mark-once: insert_against_unlink_and_insert mark_of_another_against_unlink_and_insert
 mark-not-raced: two_link_behind_one_head
 mark-blind: two_mark_one_head
 unlink-unmarks: lookup_against_unlink_and_insert
