@@ -8,7 +8,7 @@ mod man;
 use std::path::{Path, PathBuf};
 
 /// The chapters: file, title.
-const CHAPTERS: [(&str, &str); 10] = [
+const CHAPTERS: [(&str, &str); 11] = [
     ("version", "Version"),
     ("error", "Errors and reasons"),
     ("connection", "Tuples and connections"),
@@ -18,6 +18,7 @@ const CHAPTERS: [(&str, &str); 10] = [
     ("packet", "Packets and bursts"),
     ("defrag", "Fragments"),
     ("section", "Read sections: lookups that change nothing"),
+    ("expect", "Helpers and expectations"),
     ("event", "Events"),
 ];
 

@@ -3,15 +3,17 @@
 #[cfg(test)]
 use std::collections::HashMap;
 
+#[cfg(any(test, feature = "internals"))]
+use super::bucket::{self, meta};
 #[cfg(test)]
-use super::bucket::{self, CLOSED, EMPTY, meta};
+use super::bucket::{CLOSED, EMPTY};
 #[cfg(test)]
 use super::word::{LIVE, life};
 use super::{Core, Entry};
 #[cfg(test)]
 use super::{Local, MAX_CHAIN};
 use crate::sync::Counter;
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 use crate::sync::Ordering;
 
 /// Rare events, one counter each.
@@ -67,6 +69,48 @@ impl<E: Entry> Core<E> {
             bounds: self.count.bounds.get(),
             lost: self.count.lost.get(),
         }
+    }
+}
+
+/// Where the slots of a table stand.
+#[cfg(feature = "internals")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chains {
+    /// Head buckets, and how many of them have an overflow bucket behind them.
+    pub heads: u64,
+    /// See `heads`.
+    pub linked: u64,
+    /// Occupied slots: all, those of first overflow buckets, those of further ones.
+    pub slots: u64,
+    /// See `slots`.
+    pub second: u64,
+    /// See `slots`.
+    pub further: u64,
+}
+
+#[cfg(feature = "internals")]
+impl<E: Entry> Core<E> {
+    /// Walks along all chains. Right while nobody changes them, and no growth goes on.
+    pub(crate) fn chains(&self) -> Chains {
+        let mut chains = Chains { heads: self.size(), ..Chains::default() };
+        for head in 0..chains.heads {
+            let mut bucket = self.head_in(chains.heads, head);
+            for length in 0..super::MAX_CHAIN {
+                let occupied =
+                    |slot: &&crate::sync::AtomicU64| bucket::occupied(slot.load(Ordering::Acquire));
+                let slots = bucket.slots.iter().filter(occupied).count() as u64;
+                chains.slots += slots;
+                match length {
+                    0 => {}
+                    1 => chains.second += slots,
+                    _ => chains.further += slots,
+                }
+                let Some(over) = meta::link(bucket.meta.load(Ordering::Acquire)) else { break };
+                chains.linked += u64::from(length == 0);
+                bucket = self.over(over);
+            }
+        }
+        chains
     }
 }
 

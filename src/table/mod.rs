@@ -72,6 +72,8 @@ pub(crate) mod word;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "internals")]
+pub use audit::Chains;
 pub(crate) use insert::{Failure, Insert};
 pub(crate) use reclaim::Local;
 

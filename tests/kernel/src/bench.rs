@@ -27,8 +27,8 @@ pub struct Bench {
 
 /// What came of a scenario.
 pub enum Outcome {
-    /// Equal. `again`: why it had to be recorded anew.
-    Equal { again: Option<String> },
+    /// Equal. `again`: what differed at first.
+    Equal { again: Option<String>, recorded: Value },
     /// Different, three times over. What differs, and the kernel's recording.
     Different { what: String, recorded: Value },
     /// Not compared, and why.
@@ -62,7 +62,7 @@ impl Bench {
                 Err(failed) => return Ok(Outcome::NotCompared(failed.to_string())),
             };
             match trace::difference(&recorded, &ours) {
-                None => return Ok(Outcome::Equal { again: first }),
+                None => return Ok(Outcome::Equal { again: first, recorded }),
                 Some(what) if again == AGAIN => return Ok(Outcome::Different { what, recorded }),
                 Some(what) => first = first.or(Some(what)),
             }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::args::Args;
 use crate::bench::{Bench, Outcome};
+use crate::capture;
 use crate::record;
 use crate::rig::Rig;
 use crate::shrink::shrink;
@@ -72,7 +73,11 @@ const PROBE: &str = "4500001d00004000401126cc0a0100010a0200010001003500097aa171"
 fn all(args: &Args) -> io::Result<usize> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let kernel = release.trim().split('-').next().unwrap_or_default().to_owned();
-    let source: Box<dyn Source> = if args.files.is_empty() {
+    let source: Box<dyn Source> = if let Some(path) = &args.pcap {
+        let (played, told) = capture::read(path, args.real_time)?;
+        println!("{}: {told}; kernel {kernel}", path.display());
+        Box::new(played)
+    } else if args.files.is_empty() {
         let seed = match args.seed {
             Some(seed) => seed,
             None => fresh_seed()?,
@@ -132,6 +137,11 @@ impl Run<'_> {
             let outcome = bench.judge(&scenario)?;
             let name = scenario["name"].as_str().unwrap_or("unnamed").to_owned();
             self.tell(&scenario, &name, &outcome);
+            if let (Some(folder), Outcome::Equal { recorded, .. } | Outcome::Different { recorded, .. }) =
+                (&self.args.record, &outcome)
+            {
+                write(folder, &name, recorded)?;
+            }
             if let Outcome::Different { what, recorded } = outcome {
                 let (what, recorded) = shrink(bench, what, recorded)?;
                 let path = write(&self.args.output, &name, &recorded)?;
@@ -144,7 +154,7 @@ impl Run<'_> {
         let mut state = lock(&self.state);
         state.summary.add(scenario, outcome);
         match outcome {
-            Outcome::Equal { again: Some(what) } => {
+            Outcome::Equal { again: Some(what), .. } => {
                 println!("{name}: equal when recorded again; at first: {what}");
             }
             Outcome::Different { what, .. } => println!("{name}: DIFFERS: {what}"),
@@ -162,7 +172,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes the kernel's recording of a scenario that differs; where.
+/// Writes the kernel's recording of a scenario; where.
 fn write(folder: &Path, name: &str, recorded: &Value) -> io::Result<String> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join(format!("{name}.json"));
