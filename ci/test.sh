@@ -60,6 +60,12 @@ ci/ffi.sh
 step "dataplanes: real programs across the example firewalls"
 ci/dataplane.sh
 
+step "the table's protocol, every interleaving of small scopes"
+ci/model.sh --short
+
+step "histories of real threads: linearizable"
+ci/linearize.sh --short
+
 step "loom models, preemption bound 2"
 ci/loom.sh 2
 

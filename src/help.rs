@@ -6,7 +6,10 @@ use std::sync::Arc;
 use crate::conn::{Conn, Word, status};
 use crate::control::Table;
 use crate::event::EventKind;
-use crate::expect::{Draft, Entered, ExpectError, Expectation, Expects, HelperError, Refused, zone_of};
+use crate::expect::{
+    Draft, Entered, ExpectError, ExpectName, Expectation, Expects, Fate, HelperError, OnTheWay, Record,
+    Refused, zone_of,
+};
 use crate::helper::{Announcements, Answer, Expect, Heading, Helper, HelperId, MAX_EXPECTED};
 use crate::packet::{CtState, Handle, MAX_BURST, Packet, Verdict};
 use crate::reason::Reason;
@@ -294,6 +297,28 @@ impl Worker {
     }
 }
 
+/// What is announced, on its way to its place.
+struct Announced<'a> {
+    inside: &'a In<'a>,
+    record: &'a Record,
+    slot: usize,
+}
+
+impl OnTheWay for Announced<'_> {
+    fn fate(&self, draft: &Draft) -> Fate {
+        self.inside.shared.in_the_way(draft, self.inside.teller.now as u32)
+    }
+
+    fn ended(&self, name: ExpectName, draft: &Draft) {
+        let In { shared, expects, teller, .. } = self.inside;
+        shared.ended_expectation(expects, *teller, name, draft);
+    }
+
+    fn named(&self, name: ExpectName) {
+        self.record.put(self.slot, name);
+    }
+}
+
 impl In<'_> {
     /// Expects what a helper or a rule announces for the connection whose record was entered.
     fn announce(
@@ -364,26 +389,18 @@ impl In<'_> {
             (_, Some(class)) => class.max.into(),
             _ => MAX_EXPECTED,
         };
-        if of_class().count() >= most {
-            let oldest = of_class().reduce(|old, next| if next.1.is_older(&old.1) { next } else { old });
-            if let Some((name, _)) = oldest {
-                end(name);
-            }
-        }
+        // Only when nothing stands in the way of the new one (tests/recorded: ftp-clash).
+        let oldest = of_class().reduce(|old, next| if next.1.is_older(&old.1) { next } else { old });
+        let instead = oldest.filter(|_| of_class().count() >= most).map(|(name, _)| name);
         let slot = record.free_slot().ok_or(ExpectError::Limit)?;
         draft.slot = slot as u8;
         draft.serial = record.next_serial();
-        let fate = |other: &Draft| shared.in_the_way(other, tick);
-        let ended = |name, other: &Draft| shared.ended_expectation(self.expects, self.teller, name, other);
-        match arena.insert(hash, &draft, |name| record.put(slot, name), fate, ended) {
-            Ok(_) => {}
-            Err(refused) => {
-                record.put(slot, 0);
-                return Err(match refused {
-                    Refused::Full => ExpectError::Full,
-                    Refused::Clash => ExpectError::Clash,
-                });
-            }
+        if let Err(refused) = arena.insert(hash, &draft, instead, &Announced { inside: self, record, slot }) {
+            record.put(slot, 0);
+            return Err(match refused {
+                Refused::Full => ExpectError::Full,
+                Refused::Clash => ExpectError::Clash,
+            });
         }
         shared.blocks[self.teller.ring].add_shared(Stat::ExpectCreate, 1);
         shared.tell_expectation(EventKind::ExpectNew, self.teller, &draft);

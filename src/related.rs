@@ -3,7 +3,7 @@
 use crate::conn::{Word, status};
 use crate::connection::Master;
 use crate::event::EventKind;
-use crate::expect::{Draft, ExpectName, Expects, Fate, Origin, zone_of};
+use crate::expect::{Draft, ExpectName, Expects, Fate, OnTheWay, Origin, zone_of};
 use crate::helper::{HelperId, Name};
 use crate::packet::{CtState, Handle, Verdict};
 use crate::scratch::Lane;
@@ -19,6 +19,31 @@ pub(crate) struct Teller {
     pub ring: usize,
     pub now: u64,
     pub events: bool,
+}
+
+/// A first packet, on its way to what expects it.
+struct Coming<'a> {
+    worker: &'a Worker,
+    expects: &'a Expects,
+    teller: Teller,
+    tick: u32,
+}
+
+impl OnTheWay for Coming<'_> {
+    fn fate(&self, draft: &Draft) -> Fate {
+        if draft.left(self.tick) <= 0 {
+            return Fate::Over;
+        }
+        // The master is in the table.
+        let (index, generation) = (draft.master.index(), draft.master.generation());
+        let master = self.worker.shared.table.get(&self.worker.local, index, generation);
+        let alive = |word: u64| is_live(word) && Word::unpack(word).left(self.tick) > 0;
+        if master.is_some_and(|master| alive(master.word_acquire())) { Fate::Holds } else { Fate::Ignored }
+    }
+
+    fn ended(&self, name: ExpectName, draft: &Draft) {
+        self.worker.shared.ended_expectation(self.expects, self.teller, name, draft);
+    }
 }
 
 impl Worker {
@@ -95,21 +120,8 @@ impl Worker {
         let expects = shared.expects.as_ref()?;
         let teller = self.teller();
         let (hash, key) = shared.expected_by(key, zone_of(zones[0], zones[1]));
-        let fate = |draft: &Draft| {
-            if draft.left(tick) <= 0 {
-                return Fate::Over;
-            }
-            // The master is in the table.
-            let master = shared.table.get(&self.local, draft.master.index(), draft.master.generation());
-            let alive = |word: u64| is_live(word) && Word::unpack(word).left(tick) > 0;
-            if master.is_some_and(|master| alive(master.word_acquire())) {
-                Fate::Holds
-            } else {
-                Fate::Ignored
-            }
-        };
-        let ended = |name, draft: &Draft| shared.ended_expectation(expects, teller, name, draft);
-        let (name, draft) = expects.arena.meet(hash, &key, fate, ended)?;
+        let (name, draft) =
+            expects.arena.meet(hash, &key, &Coming { worker: self, expects, teller, tick })?;
         if !draft.permanent {
             shared.ended_expectation(expects, teller, name, &draft);
         }

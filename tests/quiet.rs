@@ -4,13 +4,14 @@
 //! enters seccomp's strict mode, in which every call but `read`, `write` and `exit` is its death.
 
 mod common;
+mod sctp;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::*;
 use conntab::defrag::Pushed;
-use conntab::{Config, CtState, Defrag, DefragConfig, Packet, Table, Verdict, Worker};
+use conntab::{Config, CtState, Defrag, DefragConfig, Packet, Table, Verdict, Worker, wire};
 
 struct Counting;
 
@@ -50,9 +51,23 @@ fn packets() -> Vec<Vec<u8>> {
         packets.push(tcp(server, client, if i % 3 == 0 { RST } else { FIN_ACK }, 501, 111, 0));
         packets.push(ipv6(17, i as u16, 9, &udp_bytes(7, 7)));
         packets.push(ipv4(99, host(i), SERVER, &[]));
+        let init = |kind| sctp::chunk(kind, 0, &[7; 16]);
+        let echo = [sctp::chunk(10, 0, &[9; 40]), sctp::chunk(0, 3, &[1; 700])].concat();
+        packets.push(ipv4(132, host(i), SERVER, &sctp::sctp(1000, 38412, 0, &init(1))));
+        packets.push(ipv4(132, SERVER, host(i), &sctp::sctp(38412, 1000, 0x0707_0707, &init(2))));
+        packets.push(ipv4(132, host(i), SERVER, &sctp::sctp(1000, 38412, 0x0707_0707, &echo)));
         packets.push(vec![0x45; (i % 40) as usize]);
     }
     packets
+}
+
+/// As a table does that verifies checksums.
+fn verify(packet: &Packet<'_>) {
+    let bytes = packet.bytes();
+    if let Ok(headers) = wire::parse(bytes, bytes.len() as u32) {
+        let found = wire::checksum(bytes, &headers);
+        assert!(headers.protocol != 132 || found == wire::Checksum::Good);
+    }
 }
 
 fn bursts(worker: &mut Worker, packets: &[Packet<'_>], begin: u64, rounds: u64) -> u64 {
@@ -63,6 +78,7 @@ fn bursts(worker: &mut Worker, packets: &[Packet<'_>], begin: u64, rounds: u64) 
         let now = begin + round * 20_000;
         for burst in packets.chunks(32) {
             worker.track(now, burst, &mut verdicts);
+            burst.iter().for_each(verify);
             let keep = 0x5fff_bff7;
             opened += u64::from(worker.confirm(now, &mut verdicts[..burst.len()], keep));
         }

@@ -186,6 +186,16 @@ pub(crate) enum Fate {
     Over,
 }
 
+/// What happens on the way through the places of a hash.
+pub(crate) trait OnTheWay {
+    /// What an expectation is to the caller that fits, or stands in the way.
+    fn fate(&self, draft: &Draft) -> Fate;
+    /// An expectation was over, or made room. The caller must `free` it.
+    fn ended(&self, name: Name, draft: &Draft);
+    /// The new one will have this name. It cannot be met yet; it may still be refused.
+    fn named(&self, _: Name) {}
+}
+
 pub(crate) struct Arena {
     states: Array<AtomicU64>,
     records: Array<Record>,
@@ -242,17 +252,17 @@ impl Arena {
         (first..first + WIDE).chain(second..second + both)
     }
 
-    /// Expects what `draft` says. `slot` is told the name before anybody can meet it. `fate`: what becomes of an expectation that is in
-    /// the way; those that are over are ended, `ended` tells of them.
+    /// Expects what `draft` says. `instead`: another that makes room for it, once nothing stands in its way.
     pub fn insert(
         &self,
         hash: u64,
         draft: &Draft,
-        slot: impl FnOnce(Name),
-        fate: impl Fn(&Draft) -> Fate,
-        mut ended: impl FnMut(Name, &Draft),
+        instead: Option<Name>,
+        on_the_way: &impl OnTheWay,
     ) -> Result<Name, Refused> {
-        if self.count.0.fetch_add(1, Relaxed) >= self.max {
+        // (What makes room may have been met meanwhile: then there is one place more.)
+        let most = self.max + u32::from(instead.is_some());
+        if self.count.0.fetch_add(1, Relaxed) >= most {
             self.count.0.fetch_sub(1, Relaxed);
             return Err(Refused::Full);
         }
@@ -266,7 +276,7 @@ impl Arena {
         }
         self.records[place].store(draft);
         let name = name(place, busy);
-        slot(name);
+        on_the_way.named(name);
         let placed = busy & !LIFE | PLACED;
         // Release: who sees it placed sees its fields.
         self.states[place].store(placed, order("expect-placed-relaxed", Release));
@@ -284,11 +294,11 @@ impl Arena {
             if !seen.clashes(draft) {
                 continue;
             }
-            match fate(&seen) {
+            match on_the_way.fate(&seen) {
                 Fate::Ignored => {}
                 Fate::Over if state & LIFE == LIVE => {
                     if let Some(seen) = self.take(other, state) {
-                        ended(self::name(other, state), &seen);
+                        on_the_way.ended(self::name(other, state), &seen);
                     }
                 }
                 Fate::Over | Fate::Holds => {
@@ -296,6 +306,11 @@ impl Arena {
                     return Err(Refused::Clash);
                 }
             }
+        }
+        if let Some(instead) = instead
+            && let Some(seen) = self.end(instead)
+        {
+            on_the_way.ended(instead, &seen);
         }
         // Release: who sees it live sees its fields, and the slot. (PLACED is left by its owner alone: X1.)
         self.states[place].store(busy & !LIFE | LIVE, order("expect-live-relaxed", Release));
@@ -352,14 +367,8 @@ impl Arena {
     }
 
     /// A packet with this key (source port 0) looks for what expects it. What comes but once is taken by the caller, who must
-    /// `free` it. `fate`: whether it may be met. Those that are over are ended, and `ended` tells of them.
-    pub fn meet(
-        &self,
-        hash: u64,
-        key: &Key,
-        fate: impl Fn(&Draft) -> Fate,
-        mut ended: impl FnMut(Name, &Draft),
-    ) -> Option<(Name, Draft)> {
+    /// `free` it.
+    pub fn meet(&self, hash: u64, key: &Key, on_the_way: &impl OnTheWay) -> Option<(Name, Draft)> {
         for place in self.around(hash) {
             // Acquire: pairs with the Release in `insert`.
             let state = self.states[place].load(Acquire);
@@ -371,11 +380,11 @@ impl Arena {
                 continue;
             }
             let name = name(place, state);
-            match fate(&seen) {
+            match on_the_way.fate(&seen) {
                 Fate::Ignored => {}
                 Fate::Over => {
                     if let Some(seen) = self.take(place, state) {
-                        ended(name, &seen);
+                        on_the_way.ended(name, &seen);
                     }
                 }
                 Fate::Holds if seen.permanent => return Some((name, seen)),

@@ -22,8 +22,8 @@ use crate::sync::AtomicU32;
 use crate::sync::Ordering::Relaxed;
 use crate::tuple::{Key, Tuple, Zone};
 
-pub(crate) use arena::{Arena, Draft, Fate, Name as ExpectName, Refused};
-pub(crate) use record::{Entered, Origin, Records};
+pub(crate) use arena::{Arena, Draft, Fate, Name as ExpectName, OnTheWay, Refused};
+pub(crate) use record::{Entered, Origin, Record, Records};
 pub(crate) use registry::Registry;
 pub use registry::{HelperError, MAX_HELPERS};
 

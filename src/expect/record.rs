@@ -60,11 +60,14 @@ pub(crate) struct Record {
     key: [AtomicU64; 5],
     words: [AtomicU64; 8],
     /// What this connection expects.
-    slots: [AtomicU64; MAX_EXPECTED],
+    slots: [AtomicU64; SLOTS],
 }
 
 // SAFETY: integer atomics and arrays of them: zero is valid and is the default, nothing to drop.
 unsafe impl Zeroed for Record {}
+
+/// One more than may be expected: what is new is named before the oldest makes room.
+const SLOTS: usize = MAX_EXPECTED + 1;
 
 /// It expects something though it has no helper.
 const RULED: u64 = 1 << 8;

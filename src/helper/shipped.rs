@@ -1,14 +1,14 @@
 //! The helpers that are shipped: each wraps a parser.
 
 use super::{Announcements, Answer, Class, Heading, Heard, Helper, Name, State, ftp, irc, tftp};
-use crate::net::protocol;
+use crate::net::{L3, protocol};
 
 /// The helper of FTP's control connection: `PORT`, `EPRT`, and the answers to `PASV` and `EPSV` ([`ftp`]). One connection is expected
 /// at a time, for five minutes. A command that is cut or wrong does not pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ftp;
 
-/// The helper of IRC's DCC offers ([`irc`]). Eight connections are expected at a time, for five minutes.
+/// The helper of IRC's DCC offers ([`irc`]), which name addresses of IPv4 alone. Eight connections are expected at a time, for five minutes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Irc;
 
@@ -75,6 +75,10 @@ impl Helper for Irc {
 
     fn protocol(&self) -> u8 {
         protocol::TCP
+    }
+
+    fn family(&self) -> Option<L3> {
+        Some(L3::V4)
     }
 
     fn classes(&self) -> &[Class] {

@@ -178,9 +178,12 @@ impl Router {
     }
 
     /// It passes the last hook. Whether it may: its connection's helper may drop it, or it may have lost a clash.
-    fn confirmed(&mut self, transit: &mut Transit) -> bool {
+    fn confirmed(&mut self, transit: &mut Transit, seen: &mut Seen) -> bool {
         let Some(verdict) = &mut transit.verdict else { return true };
         let passes = self.tracker.help(&transit.ip.bytes, verdict);
+        if !passes && let Some(helper) = self.tracker.helper_of(verdict) {
+            seen.reasons.extend(words::helper(&transit.ip, helper, verdict.reason));
+        }
         self.tracker.confirm(verdict, passes);
         verdict.state != CtState::Drop
     }
@@ -201,7 +204,7 @@ impl Router {
         if self.ends(Place::Forward, transit, seen) {
             return;
         }
-        if self.confirmed(transit) && answered {
+        if self.confirmed(transit, seen) && answered {
             let verified = self.tracker.verifies() && transit.state() != CtState::Untracked;
             let sent = fragments::split(&transit.ip, transit.pieces.as_ref(), verified);
             seen.out.extend(sent.into_iter().map(|bytes| (out, bytes)));
@@ -211,7 +214,7 @@ impl Router {
     /// `alone`: it was meant for the router alone.
     fn deliver(&mut self, transit: &mut Transit, alone: bool, seen: &mut Seen) {
         seen.local = true;
-        if self.confirmed(transit) {
+        if self.confirmed(transit, seen) {
             self.answer(transit, alone, seen);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conntab::config::Config;
 use conntab::defrag::{Defrag, DefragConfig, Pushed};
 use conntab::expect::{ExpectError, Expectation};
-use conntab::helper::{Announce, Ftp, Helper, Irc, MAX_EXPECTED, Tftp};
+use conntab::helper::{Announce, Ftp, Helper, Irc, MAX_EXPECTED, Name, Tftp};
 use conntab::packet::{Hook, packet_flag};
 use conntab::tuple::{Tuple, Zone};
 use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
@@ -171,6 +171,11 @@ impl Tracker {
         let left = self.worker.help(self.now, &[Packet::new(bytes)], &mut verdicts, 1);
         [*verdict] = verdicts;
         left != 0
+    }
+
+    /// The name of its connection's helper.
+    pub fn helper_of(&mut self, verdict: &Verdict) -> Option<Name> {
+        self.worker.section().get(verdict.conn)?.copy(self.now)?.helper
     }
 
     /// Of what is no unconfirmed connection of the helper's protocol, nothing changes.

@@ -235,12 +235,6 @@ pub const LONG: &[Scope] = &[
         ..PLAIN
     },
     Scope {
-        name: "growth: mirrored inserts",
-        grows: true,
-        programs: &[&[Grow, Advance], &[Insert([A, B])], &[Insert([B, A])]],
-        ..PLAIN
-    },
-    Scope {
         name: "three inserts: one key",
         programs: &[&[Insert([A, A])], &[Insert([A, A])], &[Insert([A, A])]],
         ..PLAIN
@@ -269,6 +263,12 @@ pub const LONG: &[Scope] = &[
         name: "three inserts: a late helper",
         heads: 2,
         programs: &[&[Insert([A, A])], &[Insert([A, B])], &[Insert([B, B])]],
+        ..PLAIN
+    },
+    Scope {
+        name: "growth: mirrored inserts",
+        grows: true,
+        programs: &[&[Grow, Advance], &[Insert([A, B])], &[Insert([B, A])]],
         ..PLAIN
     },
 ];

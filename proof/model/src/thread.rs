@@ -176,6 +176,7 @@ impl<'a> Run<'a> {
                 Err(Stop::End) => break,
             }
         }
+        run.thread.flush(run.memory);
         run.memory.leave(me);
         let Thread { op, spares, .. } = *run.thread;
         *run.thread = Thread { op: op + 1, spares, ..Thread::default() };

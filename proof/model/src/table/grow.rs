@@ -4,7 +4,6 @@ use crate::memory::{
     EMPTY, FROZEN, Fault, GROWING, OVERS, Place, SLOTS, UNINIT, entry_of, meta, occupied, over, tag_of,
     thawed, word,
 };
-use crate::scope::Op;
 use crate::thread::{Back, Point, Run, Step, Stop};
 
 impl Run<'_> {
@@ -174,7 +173,7 @@ impl Run<'_> {
     /// Moves the next chain from the frontier on.
     pub(super) fn advance(&mut self) -> Step<Point> {
         if !self.growing()? {
-            return self.advanced();
+            return Err(Stop::End);
         }
         let size = u16::from(self.scope.heads);
         let from = self.load(|memory| memory.done)?;
@@ -202,13 +201,6 @@ impl Run<'_> {
         if done >= size || self.mutated("end-early") {
             let _ = self.exchange(|memory| &mut memory.root, size | GROWING, 2 * size)?;
         }
-        self.advanced()
-    }
-
-    fn advanced(&mut self) -> Step<Point> {
-        match self.op() {
-            Op::Insert(_) => Ok(Point::Prepare),
-            _ => Err(Stop::End),
-        }
+        Err(Stop::End)
     }
 }
