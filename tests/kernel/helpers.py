@@ -15,8 +15,8 @@ A4, B4 = "167837697", "167903233"                 # 10.1.0.1, 10.2.0.1 as DCC ha
 CTCP = "\x01"
 
 
-def config(*helpers, mark=None, zone=None, drop=None, **sysctl):
-    """rules that attach helpers; a mark for masters, a zone for all, a port whose connections are dropped"""
+def config(*helpers, mark=None, zone=None, drop=None, longest=None, **sysctl):
+    """rules that attach helpers; a mark for masters, a zone for all, a port and a length that are dropped"""
     nft, rules, hook = "table inet user {", [], ""
     for helper in helpers:
         proto = "udp" if helper == "tftp" else "tcp"
@@ -32,6 +32,9 @@ def config(*helpers, mark=None, zone=None, drop=None, **sysctl):
     if drop:
         nft += " chain forward { type filter hook forward priority 0; tcp dport %d drop\n}\n" % drop
         rules.append({"at": "forward", "if": {"proto": "tcp", "dport": drop}, "do": {"drop": True}})
+    if longest:
+        nft += " chain forward { type filter hook forward priority 0; meta length > %d drop\n}\n" % longest
+        rules.append({"at": "forward", "if": {"length_over": longest}, "do": {"drop": True}})
     nft += " chain pre { type filter hook prerouting priority mangle;\n%s}\n}\n" % hook
     out = {"nft": nft, "host": {"rules": rules, "nat_hooks": []}}
     if sysctl:
@@ -518,14 +521,12 @@ def expectations():
     s = Script("ftp-dropped-by-rule", "what a rule drops is not heard", "helper", config("ftp", drop=21))
     t = Talk(s).lines().say(0, port(5000))
     yield s
-    later = config("ftp", drop=21)
-    s = Script("ftp-dropped-later", "what a rule drops is not heard, and ends no line", "helper", config("ftp"))
+    s = Script("ftp-dropped-long", "what a rule drops is not heard, and ends no line", "helper", config("ftp", longest=100))
     t = Talk(s).lines()
-    s.steps.append({"nft": "table inet later { chain forward { type filter hook forward priority 0; tcp dport 21 drop\n}\n}\n",
-                    "host": {"rules": [r for r in later["host"]["rules"] if r["at"] == "forward"], "nat_hooks": []}})
-    t.say(0, "AA\n").say(0, port(5000), seq=t.next[0] - 3)
-    s.steps.append({"nft": "delete table inet later\n"})
-    t.say(0, port(5001)).say(0, port(5002), seq=t.base[0] + 3)
+    t.at(0, 3, port(5000, "10,1,0," + "0" * 60 + "1"))
+    t.at(0, 3, "A" * 70 + "\n")
+    t.at(0, 74, "P")
+    t.at(0, 3, port(5001))
     yield s
 
 
