@@ -124,6 +124,13 @@ pub struct Config {
     pub events: u32,
     /// Timeout policies there may be: 0 to 255. See [`crate::Table::set_timeout_policy`].
     pub timeout_policies: u32,
+    /// The most expectations there may be (`nf_conntrack_expect_max`): 0, the default, to 2^20. 0: there are neither expectations nor
+    /// helpers, and nothing is paid for them. About 150 bytes each, and 4 bytes for each connection that there may be. See
+    /// [`crate::helper`].
+    pub expect_max: u32,
+    /// How many connections at a time may have a helper, an expectation announced by a rule, or a master that is shown: up to 2^24; 0:
+    /// four times `expect_max`. About 350 bytes each. Must be 0 if `expect_max` is.
+    pub helper_max: u32,
     /// Bytes of host area in each connection: 0 to 64, a multiple of 8.
     pub user_data: u32,
     /// Key of the hash; `None` draws one at random, as every table outside tests should.
@@ -150,6 +157,8 @@ impl Default for Config {
             nat6: false,
             events: 0,
             timeout_policies: 0,
+            expect_max: 0,
+            helper_max: 0,
             user_data: 0,
             hash_key: None,
             huge_pages: HugePages::default(),
@@ -188,6 +197,8 @@ impl Config {
         within("workers", self.workers.into(), 1, 1024)?;
         within("events", self.events.into(), 0, 1 << 24)?;
         within("timeout_policies", self.timeout_policies.into(), 0, 255)?;
+        within("expect_max", self.expect_max.into(), 0, 1 << 20)?;
+        within("helper_max", self.helper_max.into(), 0, if self.expect_max == 0 { 0 } else { 1 << 24 })?;
         within("user_data", self.user_data.into(), 0, 64)?;
         if !self.user_data.is_multiple_of(8) {
             return Err(ConfigError::UserDataNotMultipleOf8(self.user_data));
@@ -198,6 +209,11 @@ impl Config {
     /// The number of buckets this table will have, before `max` is raised.
     pub fn buckets(&self) -> u32 {
         if self.hashsize != 0 { self.hashsize } else { Self::derived_hashsize(self.max) }
+    }
+
+    /// How many help records there will be.
+    pub(crate) fn helpers(&self) -> u32 {
+        if self.helper_max != 0 { self.helper_max } else { 4 * self.expect_max }
     }
 
     /// The most that `max` may be raised to.

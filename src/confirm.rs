@@ -7,6 +7,7 @@
 
 use crate::conn::{Word, status};
 use crate::event::{EventKind, change};
+use crate::further::state_of;
 use crate::packet::{CtState, MAX_BURST, Verdict};
 use crate::proto::{Step, Timeout};
 use crate::reason::Reason;
@@ -117,6 +118,7 @@ impl Worker {
         let mut results = [Insert::Inserted; MAX_BURST];
         let mut expired = 0;
         let (shared, seat, tells) = (&*self.shared, self.seat(), self.tells());
+        let teller = self.teller();
         let burst = &burst[..count];
         shared.table.insert_burst(&mut self.local, burst, tick, &mut results[..count], &mut |index, _| {
             expired += 1;
@@ -130,6 +132,7 @@ impl Worker {
                 }
                 shared.tell(seat, EventKind::Destroy, change::DESTROY, index, now);
             }
+            shared.bury(teller, index);
         });
         for _ in 0..expired {
             self.count(Stat::Expired);
@@ -142,6 +145,7 @@ impl Worker {
                 fates[slot] = Fate::Inserted;
             } else {
                 self.permits.regain(&self.shared.limit);
+                self.shared.bury(teller, burst[at].0);
                 fates[slot] = self.otherwise(burst[at].0, results[at], tick);
             }
         }
@@ -190,10 +194,9 @@ impl Worker {
                 to.count(dir, counters.packets, counters.bytes);
             }
         }
-        let replied = Word::unpack(winner.word).has(status::SEEN_REPLY);
+        let state = state_of(Word::unpack(winner.word), dir);
         let step = Step { timeout: Timeout::Keep, ..Step::refresh(0) };
         let word = self.commit(winner.index, &step, dir, false, tick, false);
-        let state = if dir == Direction::Reply || replied { CtState::Established } else { CtState::New };
         let reason = Reason::Adopted;
         Fate::Adopted(Verdict { state, reason, ..self.verdict(winner.index, word, dir, None) })
     }

@@ -13,7 +13,7 @@
 //!
 //! | bits | what |
 //! |---|---|
-//! | 11-23 | status, packed: the kernel's bits 0-12, with HELPER in the place of CONFIRMED, OFFLOAD in that of DYING (both follow from life), and the sticky liberal bit in that of TEMPLATE |
+//! | 11-23 | status, packed: the kernel's bits 0-11, with HELPER in the place of CONFIRMED, OFFLOAD in that of DYING (both follow from life), and the sticky liberal bit in that of TEMPLATE; above them: it has a help record |
 //! | 24-31 | the protocol's state |
 //! | 32-63 | UNCONFIRMED: timeout in ms; later: the tick (ms, wrapping) at which it expires |
 
@@ -24,8 +24,8 @@ use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
 use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone, protocol};
 
-/// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi). Set at present: SEEN_REPLY, ASSURED,
-/// CONFIRMED, SRC_NAT, DST_NAT; SRC_NAT_DONE and DST_NAT_DONE where the tunable `nat_hooks` is 1; DYING in events.
+/// Status bits, with the kernel's values (`enum ip_conntrack_status` in the uapi). Set at present: EXPECTED, SEEN_REPLY, ASSURED,
+/// CONFIRMED, HELPER, SRC_NAT, DST_NAT; SRC_NAT_DONE and DST_NAT_DONE where the tunable `nat_hooks` is 1; DYING in events.
 pub mod status {
     /// Created by an expectation.
     pub const EXPECTED: u16 = 1;
@@ -58,7 +58,8 @@ pub mod status {
 const PACKED_HELPER: u16 = status::CONFIRMED;
 const PACKED_OFFLOAD: u16 = status::DYING;
 const PACKED_LIBERAL: u16 = 0x800;
-const PACKED_PLAIN: u16 = 0x17ff & !(PACKED_HELPER | PACKED_OFFLOAD);
+const PACKED_RECORD: u16 = 0x1000;
+const PACKED_PLAIN: u16 = 0x07ff & !(PACKED_HELPER | PACKED_OFFLOAD);
 
 const STATUS_SHIFT: u32 = 11;
 const STATE_SHIFT: u32 = 24;
@@ -134,6 +135,23 @@ impl Word {
     #[inline]
     pub const fn set_liberal(&mut self) {
         self.packed |= PACKED_LIBERAL;
+    }
+
+    /// There is a help record of this connection.
+    #[inline]
+    pub const fn has_record(self) -> bool {
+        self.packed & PACKED_RECORD != 0
+    }
+
+    #[inline]
+    pub const fn set_record(&mut self) {
+        self.packed |= PACKED_RECORD;
+    }
+
+    /// A helper is attached.
+    #[inline]
+    pub const fn has_helper(self) -> bool {
+        self.packed & PACKED_HELPER != 0
     }
 
     /// Milliseconds left at tick `now`; 0 or less: expired.

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::conn::status;
+use crate::helper::Name;
 use crate::packet::Handle;
 use crate::proto::{sctp, tcp};
 use crate::tuple::{Addr, L3, Tuple, Zone, addr, protocol};
@@ -46,7 +47,8 @@ impl Tracked {
 ///
 /// `Display` writes the kernel's line (`/proc/net/nf_conntrack`), `FromStr` reads one, spaces collapsed or not, with or
 /// without `use=`. Passed over when read:
-/// `secctx=`. What the line does not show (handle, most status bits, TCP windows, SCTP tags) is then 0 or `None`.
+/// `secctx=`. What the line does not show (handle, most status bits, TCP windows, SCTP tags, helper, master) is then 0 or
+/// `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Its name, for deleting it. [`Handle::NONE`] if read from text.
@@ -71,6 +73,19 @@ pub struct Connection {
     pub counters: Option<[Counters; 2]>,
     /// Seconds since it began, where timestamps are on.
     pub delta_time: Option<u64>,
+    /// Its helper.
+    pub helper: Option<Name>,
+    /// The connection that expected it.
+    pub master: Option<Master>,
+}
+
+/// The connection that expected another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Its name. The connection may be gone.
+    pub handle: Handle,
+    /// Its original tuple.
+    pub tuple: Tuple,
 }
 
 /// The name of a protocol that has a tracker; `unknown` for every other, as in the kernel's line.
@@ -379,6 +394,8 @@ impl FromStr for Connection {
             mark,
             counters,
             delta_time,
+            helper: None,
+            master: None,
         })
     }
 }

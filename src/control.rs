@@ -8,6 +8,7 @@ use crate::conn::{Conn, Word};
 use crate::connection::Connection;
 use crate::event::{EventKind, change};
 use crate::packet::Handle;
+use crate::related::Teller;
 use crate::shared::Shared;
 use crate::stats::{Stat, Stats, Usage};
 use crate::table::{Local, is_live};
@@ -85,6 +86,8 @@ impl Table {
             overflow_exhausted: table.overflow_exhausted,
             bounds: table.bounds,
             lost: table.lost,
+            expectations: self.shared.expects.as_ref().map_or(0, |expects| expects.arena.count()),
+            helper_records: self.shared.expects.as_ref().map_or(0, |expects| expects.records.count()),
         }
     }
 
@@ -103,19 +106,25 @@ impl Table {
     fn delete_with(&self, local: &mut Local<Conn>, index: u32, generation: u32) -> bool {
         let deleted = self.shared.table.delete(local, index, generation);
         if deleted {
-            self.tell_destroyed(index);
+            self.gone(index);
             self.shared.limit.give(1);
             self.shared.control_block().add_shared(Stat::Deleted, 1);
         }
         deleted
     }
 
-    fn tell_destroyed(&self, index: u32) {
+    /// Connection `index` has left the table, by a call without a worker.
+    fn gone(&self, index: u32) {
         let shared = &*self.shared;
-        if shared.events.is_some() && shared.tuning.read().events != 0 {
-            let queue = shared.config.workers as usize;
-            shared.tell(queue, EventKind::Destroy, change::DESTROY, index, shared.clock.latest());
+        let teller = Teller {
+            ring: shared.config.workers as usize,
+            now: shared.clock.latest(),
+            events: shared.events.is_some() && shared.tuning.read().events != 0,
+        };
+        if teller.events {
+            shared.tell(teller.ring, EventKind::Destroy, change::DESTROY, index, teller.now);
         }
+        shared.bury(teller, index);
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

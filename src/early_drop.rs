@@ -27,7 +27,7 @@ impl Worker {
             if let Some((index, word, expired)) = victim
                 && self.shared.table.kill(&mut self.local, index, word)
             {
-                self.tell_destroyed(index);
+                self.gone(index);
                 self.count(if expired { Stat::Expired } else { Stat::EarlyDrop });
                 return true;
             }

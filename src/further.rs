@@ -254,7 +254,7 @@ impl Worker {
 
 /// What a rule sees of a packet of a connection, whose word was this before it.
 #[inline(always)]
-fn state_of(before: Word, dir: Direction) -> CtState {
+pub(crate) fn state_of(before: Word, dir: Direction) -> CtState {
     match before.has(status::SEEN_REPLY) | (dir == Direction::Reply) {
         true => CtState::Established,
         false if before.has(status::EXPECTED) => CtState::Related,

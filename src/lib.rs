@@ -21,9 +21,9 @@
 //! |---|---|---|
 //! | L0 | `sync` `memory` `net` `reason` | atomics or loom's; reserved memory; reason codes |
 //! | L1 | `wire` `table` `ring` | bytes to header fields; the concurrent table, which knows no packets; bounded queues |
-//! | L2 | `tuple` `hash` `timeout` `proto` | what identifies a connection; tunables; the trackers, pure functions |
-//! | L3 | `config` `packet` `conn` `connection` `event` | what goes in and comes out; a connection's two cache lines; its text |
-//! | L4 | `shared` `worker` `track` `further` `open` `confirm` `policy` `notify` `early_drop` `reap` `section` `control` `grow` `stats` `limit` `scratch` `defrag` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
+//! | L2 | `tuple` `hash` `timeout` `proto` `helper` | what identifies a connection; tunables; the trackers and the parsers of payloads, pure functions |
+//! | L3 | `config` `packet` `conn` `connection` `expect` `event` | what goes in and comes out; a connection's two cache lines; its text |
+//! | L4 | `shared` `worker` `track` `further` `open` `confirm` `policy` `notify` `early_drop` `related` `help` `reap` `section` `control` `grow` `stats` `limit` `scratch` `defrag` `models` `stalled` `bench` | the path of a packet, and what is done beside it |
 //! | L5 | `ffi` | the C ABI (feature `capi`) |
 #![deny(missing_docs)]
 
@@ -31,6 +31,7 @@ pub mod config;
 pub mod conn;
 pub mod connection;
 pub mod event;
+pub mod helper;
 pub mod net;
 pub mod packet;
 pub mod proto;
@@ -46,12 +47,14 @@ mod confirm;
 mod control;
 pub mod defrag;
 mod early_drop;
+pub mod expect;
 #[cfg(feature = "capi")]
 #[allow(non_camel_case_types, dead_code, unused_imports, reason = "the names and the users are C's")]
 mod ffi;
 mod further;
 mod grow;
 mod hash;
+mod help;
 mod limit;
 mod memory;
 #[cfg(all(test, conntab_loom))]
@@ -60,6 +63,7 @@ mod notify;
 mod open;
 mod policy;
 mod reap;
+mod related;
 mod ring;
 mod scratch;
 mod section;
@@ -77,6 +81,9 @@ pub use connection::Connection;
 pub use control::{Dump, Table};
 pub use defrag::{Defrag, DefragConfig};
 pub use event::{Event, EventKind};
+pub use expect::{ExpectError, Expectation, HelperError};
+pub use help::Expectations;
+pub use helper::{Helper, HelperId};
 pub use notify::Events;
 pub use packet::{CtState, Handle, MAX_BURST, Packet, Verdict};
 pub use policy::PolicyError;

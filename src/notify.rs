@@ -9,11 +9,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::conn::{Word, status};
-use crate::connection::{Connection, Counters, Tracked};
+use crate::connection::{Connection, Counters, Master, Tracked};
 use crate::control::Table;
 use crate::event::{Event, EventKind, change};
+use crate::expect::{Draft, Expectation};
 use crate::packet::Handle;
 use crate::proto::{gre, sctp, tcp};
+use crate::related::Teller;
 use crate::ring::Rings;
 use crate::shared::Shared;
 use crate::stats::Stat;
@@ -27,9 +29,14 @@ pub(crate) const WORDS: usize = 23;
 /// The queues: one for each worker and, last, one for calls without a worker.
 pub(crate) type Queues = Rings<WORDS>;
 
-/// Set in the third word: counters follow, a start time follows.
+/// Set in the third word: counters follow, a start time follows, the master's tuple follows.
 const COUNTED: u64 = 1 << 56;
 const STAMPED: u64 = 1 << 57;
+const EXPECTED: u64 = 1 << 58;
+
+/// Of an expectation, in the fourth word: class (8), the master's helper (8), and these.
+const PERMANENT: u64 = 1 << 16;
+const ANY_SOURCE: u64 = 1 << 17;
 
 impl Shared {
     /// Tells of an event. The caller keeps the connection from being freed. `ring` is the caller's own queue.
@@ -63,6 +70,18 @@ impl Shared {
             record[16..20].copy_from_slice(&[there.packets, there.bytes, back.packets, back.bytes]);
             flags |= COUNTED;
         }
+        // Nobody is told of it at the end.
+        if !ended && Word::unpack(word).has_record() {
+            let handle = Handle::from_u64(record[1]);
+            let (helper, origin) = self.relations(index, handle, Word::unpack(word));
+            record[20] = helper.into();
+            // Once, when the connection begins.
+            if let (EventKind::New, Some(origin)) = (kind, origin) {
+                record[15..20].copy_from_slice(&words_of(&origin.key));
+                record[21] = origin.handle.to_u64();
+                flags |= EXPECTED;
+            }
+        }
         record[2] = u64::from(conn.mark()) | u64::from(changes) << 32 | (kind as u64) << 48 | flags;
         if !queues.push(ring, &record) {
             self.blocks[ring].add_shared(Stat::EventsLost, 1);
@@ -72,10 +91,73 @@ impl Shared {
     /// Connection `index` has entered the table.
     pub fn tell_new(&self, ring: usize, index: u32, now: u64) {
         let conn = self.table.entry(index);
+        let word = Word::unpack(conn.word_acquire());
+        let new = if word.has(status::EXPECTED) { change::RELATED } else { change::NEW };
         // A protocol with states has left NONE.
-        let state = if Word::unpack(conn.word_acquire()).state != 0 { change::PROTOINFO } else { 0 };
-        let changes = change::NEW | state | conn.take_changes();
-        self.tell(ring, EventKind::New, changes, index, now);
+        let state = if word.state != 0 { change::PROTOINFO } else { 0 };
+        let helper = if word.has_helper() { change::HELPER } else { 0 };
+        self.tell(ring, EventKind::New, new | state | helper | conn.take_changes(), index, now);
+    }
+
+    /// Tells of an expectation. The caller keeps its master from being freed, or owns it.
+    pub fn tell_expectation(&self, kind: EventKind, teller: Teller, draft: &Draft) {
+        let Some(queues) = self.events.as_ref().filter(|_| teller.events) else { return };
+        let index = draft.master.index();
+        let master = self.table.entry(index).key_of(self.table.context(), index, Direction::Original);
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        let mut record = [0; WORDS];
+        // What is over was over when its time was up.
+        let overdue = draft.left(teller.now as u32).min(0).unsigned_abs();
+        record[0] = teller.now.saturating_sub(overdue.into());
+        record[1] = draft.master.to_u64();
+        record[2] = (kind as u64) << 48;
+        record[3] = u64::from(draft.class)
+            | u64::from(draft.of) << 8
+            | flag(draft.permanent, PERMANENT)
+            | flag(draft.any_source, ANY_SOURCE);
+        record[4..9].copy_from_slice(&words_of(&master));
+        record[9..14].copy_from_slice(&words_of(&draft.key));
+        record[14] = draft.left(teller.now as u32).max(0) as u64;
+        if !queues.push(teller.ring, &record) {
+            self.blocks[teller.ring].add_shared(Stat::EventsLost, 1);
+        }
+    }
+
+    /// What [`Shared::tell_expectation`] wrote.
+    fn read_expectation(&self, kind: EventKind, record: &[u64; WORDS]) -> Event {
+        let (master, expected) = (key_of(&record[4..9]), key_of(&record[9..14]));
+        let (class, of) = (record[3] as u8, (record[3] >> 8) as u8);
+        let handle = Handle::from_u64(record[1]);
+        let class_name = self.expects.as_ref().map(|expects| expects.helpers.class_name(of, class));
+        let (helper, tuple) = (self.helper_name(of), Tuple::from_key(&master));
+        let expectation = Expectation {
+            tuple: Tuple::from_key(&expected),
+            any_source: record[3] & ANY_SOURCE != 0,
+            zone: expected.zone(),
+            master: handle,
+            master_tuple: tuple,
+            class,
+            helper,
+            class_name: class_name.filter(|name| !name.is_none()),
+            permanent: record[3] & PERMANENT != 0,
+            timeout_ms: record[14] as u32,
+        };
+        let connection = Connection {
+            handle,
+            original: tuple,
+            reply: tuple.inverse(),
+            zone_orig: master.zone(),
+            zone_reply: master.zone(),
+            status: 0,
+            tracked: Tracked::None,
+            timeout_ms: 0,
+            mark: 0,
+            counters: None,
+            delta_time: None,
+            helper,
+            master: None,
+        };
+        Event { kind, changes: 0, at: record[0], connection, expectation: Some(expectation) }
     }
 }
 
@@ -87,14 +169,18 @@ fn key_of(words: &[u64]) -> Key {
     Key { src: [words[0], words[1]], dst: [words[2], words[3]], meta: words[4] }
 }
 
-/// What `tell` wrote.
-fn read(record: &[u64; WORDS]) -> Event {
+/// What `tell` or `tell_expectation` wrote.
+fn read(shared: &Shared, record: &[u64; WORDS]) -> Event {
     let word = Word::unpack(record[3]);
     let kind = match (record[2] >> 48) as u8 {
         0 => EventKind::New,
         1 => EventKind::Update,
-        _ => EventKind::Destroy,
+        2 => EventKind::Destroy,
+        3 => return shared.read_expectation(EventKind::ExpectNew, record),
+        _ => return shared.read_expectation(EventKind::ExpectDestroy, record),
     };
+    let master =
+        || Master { handle: Handle::from_u64(record[21]), tuple: Tuple::from_key(&key_of(&record[15..20])) };
     let (original, reply) = (key_of(&record[4..9]), key_of(&record[9..14]));
     let tracked = match original.l4() {
         protocol::TCP => Tracked::Tcp(tcp::State::from_u8(word.state).unwrap_or_default(), None),
@@ -124,7 +210,10 @@ fn read(record: &[u64; WORDS]) -> Event {
             mark: record[2] as u32,
             counters: (record[2] & COUNTED != 0).then(|| [counters(16), counters(18)]),
             delta_time: (record[2] & STAMPED != 0).then_some(record[15]),
+            helper: shared.helper_name(record[20] as u8),
+            master: (record[2] & EXPECTED != 0).then(master),
         },
+        expectation: None,
     }
 }
 
@@ -135,12 +224,13 @@ impl Worker {
         self.shared.events.is_some() && self.tunables.events != 0
     }
 
-    /// Connection `index` has left the table. To be called while the worker is still entered.
+    /// Connection `index` has left the table, and with it goes what it expected. To be called while the worker is still entered.
     #[inline]
-    pub(crate) fn tell_destroyed(&self, index: u32) {
+    pub(crate) fn gone(&self, index: u32) {
         if self.tells() {
             self.shared.tell(self.seat(), EventKind::Destroy, change::DESTROY, index, self.now);
         }
+        self.shared.bury(self.teller(), index);
     }
 
     /// A packet of this connection is let through: what has changed is told, if it is in the table still.
@@ -193,7 +283,7 @@ impl Iterator for Events {
                 && let Some(record) = queues.pop(self.ring)
             {
                 self.left -= 1;
-                return Some(read(&record));
+                return Some(read(&self.shared, &record));
             }
             self.ring += 1;
             self.left = queues.len();

@@ -35,6 +35,9 @@ impl Worker {
                 Ok((record, step)) => (record.pack(), step),
                 Err((reason, excess)) => {
                     *out = self.invalid(reason, excess);
+                    if self.expects() {
+                        self.waste(key, lane.zones, tick);
+                    }
                     return;
                 }
             },
@@ -105,5 +108,8 @@ impl Worker {
         self.pending[slot] = Pending { handle: opened.conn, hash };
         self.marks.put(hash);
         *out = Verdict { reason: step.reason, excess: step.excess, ..opened };
+        if self.expects() {
+            self.relate(lane, key, tick, out);
+        }
     }
 }

@@ -287,6 +287,7 @@ impl Worker {
         if n > 0 {
             reaped.expired += self.visit_due(&due[..n], tick);
         }
+        self.reap_expectations(budget);
         reaped.chains = self.shared.table.reclaim(&mut self.local) as u32;
         self.idle();
         reaped
@@ -307,6 +308,14 @@ impl Worker {
             self.local.leave();
         }
         ended
+    }
+
+    /// The same for as many expectations as connections were looked at: they are swept by themselves, by a cursor of their own.
+    fn reap_expectations(&mut self, budget: u32) {
+        if self.expects() && budget > 0 {
+            self.local.enter();
+            self.shared.sweep_expectations(self.teller(), budget.next_multiple_of(PIECE));
+        }
     }
 
     fn sweep_begins(&mut self, now: u64) {
@@ -349,7 +358,7 @@ impl Worker {
 
     /// A connection has expired and is out of the table.
     fn ended(&mut self, index: u32) {
-        self.tell_destroyed(index);
+        self.gone(index);
         self.count(Stat::Expired);
         self.permits.regain(&self.shared.limit);
     }

@@ -98,6 +98,11 @@ reasons! {
     /// The packet is described wrongly: no bytes, an unknown hook, or an unknown flag.
     BadPacket = 112, "bad-packet";
 
+    /// The connection's helper does not let the packet pass.
+    Helper = 120, "helper";
+    /// A connection that the packet announces cannot be expected: another is expected that would be the same, or there is no room.
+    Expectation = 121, "expectation";
+
     /// TCP: a set of control bits that no segment may carry.
     TcpFlags = 200, "tcp-flags";
     /// TCP: a first packet that opens nothing (SYN/ACK, FIN or RST).

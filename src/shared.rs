@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::{Config, ConfigError, HugePages};
 use crate::conn::{Conn, Context, Nat6, Word};
 use crate::connection::{Connection, Counters, Tracked};
+use crate::expect::{Expects, Sizes};
 use crate::hash::TupleHash;
 use crate::limit::Limit;
 use crate::memory::{Array, Cutter, Huge, NoMemory, Options, Zeroed};
@@ -157,6 +158,7 @@ pub(crate) struct Shared {
     pub tuning: Tuning,
     pub policies: Policies,
     pub events: Option<Queues>,
+    pub expects: Option<Expects>,
     pub sweep: Sweep,
     /// One for each worker and, last, one for calls without a worker.
     pub blocks: Array<Block>,
@@ -216,6 +218,9 @@ impl Config {
         }
         bytes += Array::<Block>::bytes(self.workers as usize + 1, options);
         bytes += Array::<Seat>::bytes(self.workers as usize, options);
+        if let Some(sizes) = sizes(self) {
+            bytes += Expects::bytes(sizes, options);
+        }
         if self.acct {
             bytes += Array::<Account>::bytes_of(entries, most, options);
         }
@@ -231,6 +236,16 @@ impl Config {
         }
         Ok(bytes)
     }
+}
+
+/// How many expectations and help records there may be; `None`: there are to be none.
+fn sizes(config: &Config) -> Option<Sizes> {
+    (config.expect_max != 0).then(|| Sizes {
+        expect_max: config.expect_max,
+        helper_max: config.helpers(),
+        entries: entries(config, config.max) as usize,
+        most_entries: entries(config, config.most()) as usize,
+    })
 }
 
 /// `check` refuses what the table would.
@@ -285,6 +300,7 @@ impl Shared {
             tuning: Tuning::new(&config.tunables, options)?,
             policies: Policies::new(config.timeout_policies, options)?,
             events,
+            expects: sizes(&config).map(|sizes| Expects::new(sizes, options)).transpose()?,
             sweep: Sweep::new(entries, most, options)?,
             blocks: Array::new(config.workers as usize + 1, options)?,
             seats: Array::new(config.workers as usize, options)?,
@@ -304,6 +320,7 @@ impl Shared {
         start.as_ref().map_or(Ok(()), |all| all.commit(entries))?;
         user.as_ref().map_or(Ok(()), |all| all.commit(entries * user_words))?;
         self.table.context().nat6.as_ref().map_or(Ok(()), |all| all.commit(entries))?;
+        self.expects.as_ref().map_or(Ok(()), |expects| expects.extend(entries))?;
         self.sweep.extend(entries)
     }
 
@@ -313,7 +330,8 @@ impl Shared {
         let side = acct.as_ref().map_or(0, Array::committed)
             + start.as_ref().map_or(0, Array::committed)
             + user.as_ref().map_or(0, Array::committed)
-            + self.table.context().nat6.as_ref().map_or(0, Array::committed);
+            + self.table.context().nat6.as_ref().map_or(0, Array::committed)
+            + self.expects.as_ref().map_or(0, Expects::committed);
         self.table.committed() + side + self.sweep.committed()
     }
 
@@ -368,10 +386,12 @@ impl Shared {
             }
             _ => Tracked::None,
         };
+        let handle = Handle::new(index, self.table.generation(index));
+        let (helper, master) = self.family(index, handle, word);
         let timeout_ms = if confirmed { word.left(now as u32).max(0) as u32 } else { word.time };
         let confirmed_bit = if confirmed { crate::conn::status::CONFIRMED } else { 0 };
         Connection {
-            handle: Handle::new(index, self.table.generation(index)),
+            handle,
             original: Tuple::from_key(&original),
             reply: Tuple::from_key(&reply),
             zone_orig: original.zone(),
@@ -382,6 +402,8 @@ impl Shared {
             mark: conn.mark(),
             counters: self.account(index).filter(|_| conn.counted()).map(Account::read),
             delta_time: if confirmed { self.lived(index, now) } else { None },
+            helper,
+            master,
         }
     }
 }

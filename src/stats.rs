@@ -8,7 +8,8 @@ macro_rules! counters {
         #[derive(Clone, Copy)]
         pub(crate) enum Stat { $($variant,)+ }
 
-        /// The counters of a table, added up over its workers. The first ten are those of `conntrack -S`.
+        /// The counters of a table, added up over its workers. The first ten are those of `conntrack -S`; `expect_new`,
+        /// `expect_create` and `expect_delete` are those of `/proc/net/stat/nf_conntrack`.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats { $( $(#[doc = $doc])+ pub $name: u64, )+ }
@@ -66,6 +67,16 @@ counters! {
     events_lost, EventsLost;
     /// Sweeps by the reaper that took longer than a day.
     late_sweep, LateSweep;
+    /// Connections that were expected.
+    expect_new, ExpectNew;
+    /// Expectations made.
+    expect_create, ExpectCreate;
+    /// Expectations that ended, in whatever way.
+    expect_delete, ExpectDelete;
+    /// Expectations refused because there were as many as there may be.
+    expect_full, ExpectFull;
+    /// Connections that got no help record because all were taken: no helper was attached, or a child's master is not shown.
+    helper_full, HelperFull;
 }
 
 /// What a table uses of what was reserved for it, at a glance: approximate while workers are at it.
@@ -98,6 +109,10 @@ pub struct Usage {
     pub bounds: u64,
     /// Slots that were not where they must be: an error in this library if not 0.
     pub lost: u64,
+    /// Connections that are expected.
+    pub expectations: u32,
+    /// Help records in use: connections with a helper, with an expectation by rule, or with a master.
+    pub helper_records: u32,
 }
 
 /// One worker's counters, on cache lines of their own.

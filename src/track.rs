@@ -120,6 +120,11 @@ impl Worker {
             && packet.hook == Hook::PREROUTING
             && packet.flags & packet_flag::CHECKSUM_OK == 0;
         if verify && wire::checksum(bytes, headers) == Checksum::Bad {
+            if self.expects() {
+                let (key, zones) =
+                    (Key::of(headers, packet.zone_orig), [packet.zone_orig, packet.zone_reply]);
+                self.waste_unknown(&key, zones, self.now as u32);
+            }
             return Err(invalid(Reason::Checksum));
         }
         lane.zones = [packet.zone_orig, packet.zone_reply];

@@ -215,6 +215,7 @@ impl Worker {
     pub(crate) fn release(&mut self, slot: usize) {
         let handle = std::mem::take(&mut self.pending[slot].handle);
         if !handle.is_none() {
+            self.shared.bury(self.teller(), handle.index());
             self.shared.table.release(&mut self.local, handle.index());
             self.permits.regain(&self.shared.limit);
             self.count(Stat::NotConfirmed);
@@ -342,7 +343,7 @@ impl Worker {
         self.local.enter();
         let deleted = self.shared.table.delete(&mut self.local, conn.index(), conn.generation());
         if deleted {
-            self.tell_destroyed(conn.index());
+            self.gone(conn.index());
         }
         if idle {
             self.local.leave();
@@ -369,7 +370,7 @@ impl Worker {
         let deleted = self.shared.table.delete_burst(&mut self.local, &burst[..n]);
         for (i, (index, _)) in burst[..n].iter().enumerate() {
             if deleted >> i & 1 == 1 {
-                self.tell_destroyed(*index);
+                self.gone(*index);
                 self.count(Stat::Deleted);
                 self.permits.regain(&self.shared.limit);
             }
@@ -387,7 +388,7 @@ impl Worker {
         if is_live(self.shared.table.entry(index).word_acquire())
             && self.shared.table.delete(&mut self.local, index, generation)
         {
-            self.tell_destroyed(index);
+            self.gone(index);
             self.count(Stat::Deleted);
             self.permits.regain(&self.shared.limit);
         }

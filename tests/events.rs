@@ -452,6 +452,6 @@ fn lines_of_conntrack() {
         ),
     ] {
         let connection = connection.parse().expect("a line of /proc");
-        assert_eq!(Event { kind, changes, at: 0, connection }.to_string(), line);
+        assert_eq!(Event { kind, changes, at: 0, connection, expectation: None }.to_string(), line);
     }
 }

@@ -110,6 +110,7 @@ impl Follower {
                     assert!(self.dead.insert(handle), "DESTROY twice: {event}");
                     self.owed.remove(&handle);
                 }
+                EventKind::ExpectNew | EventKind::ExpectDestroy => panic!("nothing is expected: {event}"),
             }
         }
         assert_eq!(table.stats().events_lost, 0);

@@ -8,7 +8,7 @@ mod man;
 use std::path::{Path, PathBuf};
 
 /// The chapters: file, title.
-const CHAPTERS: [(&str, &str); 9] = [
+const CHAPTERS: [(&str, &str); 11] = [
     ("version", "Version"),
     ("error", "Errors and reasons"),
     ("connection", "Tuples and connections"),
@@ -16,7 +16,9 @@ const CHAPTERS: [(&str, &str); 9] = [
     ("table", "The table: tunables, timeout policies, dump, statistics"),
     ("worker", "Workers"),
     ("packet", "Packets and bursts"),
+    ("defrag", "Fragments"),
     ("section", "Read sections: lookups that change nothing"),
+    ("expect", "Helpers and expectations"),
     ("event", "Events"),
 ];
 

@@ -72,6 +72,8 @@ prop_compose! {
             timeout_ms: seconds * 1000,
             mark,
             counters: counters.map(|c| c.map(|(packets, bytes)| Counters { packets, bytes })),
+            helper: None,
+            master: None,
             delta_time,
         }
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use conntab::conn::status;
 use conntab::connection::{Connection, Counters, protocol_name};
-use conntab::event::{Event, EventKind, change};
+use conntab::event::{Event, change};
 use conntab::packet::CtState;
 use conntab::tuple::{Addr, L3, Tuple, protocol};
 use serde::Serialize;
@@ -170,11 +170,7 @@ const CHANGES: [(u16, &str); 3] =
 /// One event, on a line of its own.
 pub(crate) fn event(out: &mut impl Write, time: Time, event: &Event) -> io::Result<()> {
     let line = EventLine {
-        event: match event.kind {
-            EventKind::New => "NEW",
-            EventKind::Update => "UPDATE",
-            EventKind::Destroy => "DESTROY",
-        },
+        event: event.kind.as_str(),
         time: number(time),
         changes: CHANGES.iter().filter(|(bit, _)| event.changes & bit != 0).map(|(_, name)| *name).collect(),
         connection: (&event.connection).into(),
@@ -201,6 +197,7 @@ struct SummaryObject<'a> {
     verdicts: BTreeMap<String, u64>,
     invalid: BTreeMap<&'static str, u64>,
     drop: BTreeMap<&'static str, u64>,
+    fragment: BTreeMap<&'static str, u64>,
     incomplete: Option<&'a str>,
 }
 
@@ -223,6 +220,7 @@ impl<'a> From<&'a Summary> for SummaryObject<'a> {
             verdicts: s.verdicts().collect(),
             invalid: s.reasons(CtState::Invalid).collect(),
             drop: s.reasons(CtState::Drop).collect(),
+            fragment: s.reasons(CtState::Fragment).collect(),
             incomplete: s.incomplete.as_deref(),
         }
     }

@@ -61,6 +61,12 @@ pub struct conntab_config {
     /// reserved for so many connections, and memory is taken when `max` is raised. (Of the host's `memory` all of it is taken
     /// at once.)
     pub max_reserve: u32,
+    /// The most expectations there may be (nf_conntrack_expect_max): 0 (default) to 2^20. 0: there are neither expectations nor
+    /// helpers, and nothing is paid for them. About 150 bytes each, and 4 bytes for each connection that there may be.
+    pub expect_max: u32,
+    /// How many connections at a time may have a helper, an expectation announced by a rule, or a master that is shown: up to
+    /// 2^24; 0, the default: four times `expect_max`. About 350 bytes each. Must be 0 if `expect_max` is.
+    pub helper_max: u32,
     /// 0.
     pub reserved2: u32,
 }
@@ -90,6 +96,8 @@ impl conntab_config {
             memory: std::ptr::null_mut(),
             memory_size: 0,
             max_reserve: config.max_reserve,
+            expect_max: config.expect_max,
+            helper_max: config.helper_max,
             reserved2: 0,
         }
     }
@@ -119,6 +127,8 @@ impl conntab_config {
             nat6: self.nat6 != 0,
             events: self.events,
             timeout_policies: self.timeout_policies,
+            expect_max: self.expect_max,
+            helper_max: self.helper_max,
             user_data: self.user_data,
             hash_key: (self.fixed_key != 0).then_some(self.hash_key),
             huge_pages,

@@ -1,9 +1,10 @@
 //! Chapter: tuples and connections.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 
 use super::{print, sized_in};
-use crate::connection::{Connection, Counters, Tracked};
+use crate::connection::{Connection, Counters, Master, Tracked};
+use crate::helper::Name;
 use crate::net::{Addr, L3};
 use crate::packet::Handle;
 use crate::proto::{sctp, tcp};
@@ -115,6 +116,12 @@ pub struct conntab_connection {
     pub counters: [conntab_counters; 2],
     /// Seconds since it began.
     pub delta_time: u64,
+    /// The connection that expected it, which may be gone; 0: it was not expected.
+    pub master: u64,
+    /// The master's original tuple; nothing if `master` is 0.
+    pub master_tuple: conntab_tuple,
+    /// The name of its helper, ended by a 0; empty: it has none.
+    pub helper: [c_char; 16],
 }
 
 impl conntab_connection {
@@ -137,6 +144,9 @@ impl conntab_connection {
         reserved2: 0,
         counters: [conntab_counters { packets: 0, bytes: 0 }; 2],
         delta_time: 0,
+        master: 0,
+        master_tuple: conntab_tuple::NOTHING,
+        helper: [0; 16],
     };
 
     pub(super) fn of(connection: &Connection) -> Self {
@@ -167,6 +177,11 @@ impl conntab_connection {
             reserved2: 0,
             counters: counters.unwrap_or_default(),
             delta_time: connection.delta_time.unwrap_or(0),
+            master: connection.master.map_or(0, |master| master.handle.to_u64()),
+            master_tuple: connection
+                .master
+                .map_or(conntab_tuple::NOTHING, |master| conntab_tuple::of(&master.tuple)),
+            helper: chars(connection.helper),
         }
     }
 
@@ -191,8 +206,31 @@ impl conntab_connection {
             mark: self.mark,
             counters: (self.has_counters != 0).then_some(counters),
             delta_time: (self.has_delta_time != 0).then_some(self.delta_time),
+            helper: named(&self.helper)?,
+            master: match self.master {
+                0 => None,
+                handle => {
+                    Some(Master { handle: Handle::from_u64(handle), tuple: self.master_tuple.meant()? })
+                }
+            },
         })
     }
+}
+
+/// A name as C has it.
+pub(super) fn chars(name: Option<Name>) -> [c_char; 16] {
+    let mut chars = [0; 16];
+    let name = name.unwrap_or_default();
+    chars.iter_mut().zip(name.as_str().bytes()).for_each(|(to, byte)| *to = byte as c_char);
+    chars
+}
+
+/// The name that C has there, if there is one; `None` in all: it is none.
+pub(super) fn named(chars: &[c_char; 16]) -> Option<Option<Name>> {
+    let bytes = chars.map(|char| char as u8);
+    let text = CStr::from_bytes_until_nul(&bytes).ok()?.to_str().ok()?;
+    let name = Name::new(text)?;
+    Some((!name.is_none()).then_some(name))
 }
 
 /// Created by an expectation.

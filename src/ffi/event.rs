@@ -2,7 +2,10 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::{CONNTAB_EINVAL, conntab_connection, conntab_table, print, sized_in, sized_out, table_of};
+use super::{
+    CONNTAB_EINVAL, conntab_connection, conntab_expectation, conntab_table, print, sized_in, sized_out,
+    table_of,
+};
 use crate::event::{Event, EventKind};
 
 /// conntab_event.kind: a connection entered the table.
@@ -11,6 +14,11 @@ pub const CONNTAB_EVENT_NEW: u8 = 0;
 pub const CONNTAB_EVENT_UPDATE: u8 = 1;
 /// conntab_event.kind: it left the table.
 pub const CONNTAB_EVENT_DESTROY: u8 = 2;
+
+/// conntab_event.kind: a connection is expected.
+pub const CONNTAB_EVENT_EXPECT_NEW: u8 = 3;
+/// conntab_event.kind: it is no longer expected: it came, its time was over, it made room, or its master ended.
+pub const CONNTAB_EVENT_EXPECT_DESTROY: u8 = 4;
 
 /// conntab_event.changes: the connection is new.
 pub const CONNTAB_CHANGE_NEW: u16 = 1;
@@ -43,7 +51,10 @@ pub struct conntab_event {
     pub changes: u16,
     /// 0.
     pub reserved2: u32,
-    /// The connection. Counters and delta_time are told at its end only.
+    /// CONNTAB_EVENT_EXPECT_*: the expectation; else 0.
+    pub expectation: conntab_expectation,
+    /// The connection. Counters and delta_time are told at its end only, its helper until then, its master when it is new. Of an
+    /// expectation: the master, of which nothing is told but handle, tuples and helper.
     pub connection: conntab_connection,
 }
 
@@ -54,6 +65,7 @@ impl conntab_event {
         reserved: 0,
         changes: 0,
         reserved2: 0,
+        expectation: conntab_expectation::NOTHING,
         connection: conntab_connection::NOTHING,
     };
 
@@ -64,6 +76,10 @@ impl conntab_event {
             reserved: 0,
             changes: event.changes,
             reserved2: 0,
+            expectation: event
+                .expectation
+                .as_ref()
+                .map_or(conntab_expectation::NOTHING, conntab_expectation::of),
             connection: conntab_connection::of(&event.connection),
         }
     }
@@ -73,9 +89,16 @@ impl conntab_event {
             CONNTAB_EVENT_NEW => EventKind::New,
             CONNTAB_EVENT_UPDATE => EventKind::Update,
             CONNTAB_EVENT_DESTROY => EventKind::Destroy,
+            CONNTAB_EVENT_EXPECT_NEW => EventKind::ExpectNew,
+            CONNTAB_EVENT_EXPECT_DESTROY => EventKind::ExpectDestroy,
             _ => return None,
         };
-        Some(Event { kind, changes: self.changes, at: self.at, connection: self.connection.meant()? })
+        let expectation = match kind {
+            EventKind::ExpectNew | EventKind::ExpectDestroy => Some(self.expectation.meant()?),
+            _ => None,
+        };
+        let connection = self.connection.meant()?;
+        Some(Event { kind, changes: self.changes, at: self.at, connection, expectation })
     }
 }
 
@@ -107,7 +130,7 @@ pub extern "C" fn conntab_table_events(
     taken as c_int
 }
 
-/// Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to
+/// Writes an event as a line of `conntrack -E`, or `conntrack -E expect` (without time and newline) into `buffer`, as snprintf does: up to
 /// `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. `size`: sizeof(struct conntab_event). Returns the
 /// length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
 #[unsafe(no_mangle)]

@@ -9,8 +9,10 @@
 
 mod config;
 mod connection;
+mod defrag;
 mod error;
 mod event;
+mod expect;
 mod packet;
 mod section;
 mod table;
@@ -21,8 +23,10 @@ mod worker;
 
 pub use config::*;
 pub use connection::*;
+pub use defrag::*;
 pub use error::*;
 pub use event::*;
+pub use expect::*;
 pub use packet::*;
 pub use section::*;
 pub use table::*;

@@ -26,6 +26,8 @@ pub const CONNTAB_OUTPUT: u8 = 3;
 pub const CONNTAB_NOTRACK: u32 = 1;
 /// conntab_packet.flags: the NIC has verified the transport checksum, or it need not be.
 pub const CONNTAB_CHECKSUM_OK: u32 = 2;
+/// conntab_packet.flags: it was put together of fragments (conntab_defrag_push says so itself).
+pub const CONNTAB_REASSEMBLED: u32 = 4;
 
 /// A packet, described: 32 bytes. The bytes stay where they are, and are read during conntab_track only; nobody may change
 /// them meanwhile (what a guest or another process can write is to be copied first). The checksum of an IPv4 header is not
@@ -47,7 +49,7 @@ pub struct conntab_packet {
     pub hook: u8,
     /// 0.
     pub reserved: [u8; 3],
-    /// CONNTAB_NOTRACK, CONNTAB_CHECKSUM_OK.
+    /// CONNTAB_NOTRACK, CONNTAB_CHECKSUM_OK, CONNTAB_REASSEMBLED.
     pub flags: u32,
     /// The NIC's receive hash, or 0. No result depends on it at present.
     pub hash: u32,
@@ -59,6 +61,13 @@ const _: () = {
     assert!(std::mem::offset_of!(conntab_packet, hook) == std::mem::offset_of!(Packet<'_>, hook));
     assert!(std::mem::offset_of!(conntab_packet, flags) == std::mem::offset_of!(Packet<'_>, flags));
 };
+
+impl conntab_packet {
+    pub(super) fn of(packet: &Packet<'_>) -> Self {
+        // SAFETY: a Packet consists of numbers and a pointer, in the same places (asserted above, and by a test).
+        unsafe { std::mem::transmute_copy(packet) }
+    }
+}
 
 // `tame` relies on every field's place, and on the numbers of what is an enum or a bool in Rust.
 const _: () = {

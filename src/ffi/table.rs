@@ -271,10 +271,24 @@ pub struct conntab_stats {
     pub buckets: u64,
     /// Bytes that the table has taken: what conntab_config_memory says, and what conntab_table_set_max has taken since.
     pub memory: u64,
+    /// Connections that were expected.
+    pub expect_new: u64,
+    /// Expectations made.
+    pub expect_create: u64,
+    /// Expectations that ended, in whatever way.
+    pub expect_delete: u64,
+    /// Expectations refused because there were as many as there may be.
+    pub expect_full: u64,
+    /// Connections that got no help record because all were taken: no helper was attached, or a child's master is not shown.
+    pub helper_full: u64,
+    /// Connections that are expected.
+    pub expectations: u64,
+    /// Help records in use: connections with a helper, with an expectation by rule, or with a master.
+    pub helper_records: u64,
 }
 
 /// The names of the fields, in order.
-static STATS: [&std::ffi::CStr; 32] = [
+static STATS: [&std::ffi::CStr; 39] = [
     c"found",
     c"invalid",
     c"insert",
@@ -307,6 +321,13 @@ static STATS: [&std::ffi::CStr; 32] = [
     c"bounds",
     c"buckets",
     c"memory",
+    c"expect_new",
+    c"expect_create",
+    c"expect_delete",
+    c"expect_full",
+    c"helper_full",
+    c"expectations",
+    c"helper_records",
 ];
 
 const _: () = assert!(size_of::<conntab_stats>() == STATS.len() * 8);
@@ -361,6 +382,13 @@ pub extern "C" fn conntab_table_stats(
         bounds: usage.bounds,
         buckets: usage.buckets,
         memory: table.memory(),
+        expect_new: counted.expect_new,
+        expect_create: counted.expect_create,
+        expect_delete: counted.expect_delete,
+        expect_full: counted.expect_full,
+        helper_full: counted.helper_full,
+        expectations: usage.expectations.into(),
+        helper_records: usage.helper_records.into(),
     };
     // SAFETY: C promises `size` writable bytes.
     unsafe { sized_out(&all, stats, size) };

@@ -39,13 +39,13 @@ fn c_and_rust_agree() {
             packets, bytes,
         }
         conntab_connection connection {
-            conn, original, reply, zone_orig, zone_reply, status, proto_state, has_counters, has_delta_time, reserved, mark, timeout_ms, gre_timeout, gre_stream_timeout, reserved2, counters, delta_time,
+            conn, original, reply, zone_orig, zone_reply, status, proto_state, has_counters, has_delta_time, reserved, mark, timeout_ms, gre_timeout, gre_stream_timeout, reserved2, counters, delta_time, master, master_tuple, helper,
         }
         conntab_config config {
-            max, hashsize, workers, user_data, events, timeout_policies, acct, timestamp, nat6, prefault, pages, fixed_key, reserved, hash_key, memory, memory_size, max_reserve, reserved2,
+            max, hashsize, workers, user_data, events, timeout_policies, acct, timestamp, nat6, prefault, pages, fixed_key, reserved, hash_key, memory, memory_size, max_reserve, expect_max, helper_max, reserved2,
         }
         conntab_stats stats {
-            found, invalid, insert, insert_failed, drop, early_drop, error, search_restart, clash_resolve, chaintoolong, ignored, busy, expired, deleted, not_confirmed, reclaim_stalled, events_lost, late_sweep, connections, max, entries, free, waiting, overflow, overflow_used, lost, insert_restarts, attempts_exhausted, overflow_exhausted, bounds, buckets, memory,
+            found, invalid, insert, insert_failed, drop, early_drop, error, search_restart, clash_resolve, chaintoolong, ignored, busy, expired, deleted, not_confirmed, reclaim_stalled, events_lost, late_sweep, connections, max, entries, free, waiting, overflow, overflow_used, lost, insert_restarts, attempts_exhausted, overflow_exhausted, bounds, buckets, memory, expect_new, expect_create, expect_delete, expect_full, helper_full, expectations, helper_records,
         }
         conntab_reaped reaped {
             examined, expired, chains, wrapped,
@@ -60,7 +60,19 @@ fn c_and_rust_agree() {
             conn, mark, status, dir, reserved, user_data,
         }
         conntab_event event {
-            at, kind, reserved, changes, reserved2, connection,
+            at, kind, reserved, changes, reserved2, expectation, connection,
+        }
+        conntab_expectation expectation {
+            tuple, master_tuple, master, timeout_ms, zone, class_id, flags, helper, class_name,
+        }
+        conntab_defrag_config defrag_config {
+            ipfrag_high_thresh, ipfrag_time, ipfrag_max_dist, frag6_high_thresh, frag6_timeout, queues, prefault, fixed_key, reserved, hash_key,
+        }
+        conntab_whole whole {
+            packet, largest, least_header, reason,
+        }
+        conntab_defrag_counters defrag_counters {
+            fragments, reassembled, timeouts, overlaps, failed, too_far, repeated, refused, no_room, waiting, memory_v4, memory_v6,
         }
     };
     assert_eq!(ours, include_str!("../../ffi-tests/layout.txt"));

@@ -697,7 +697,7 @@ def make_other(rng):
 def make_expiry(rng):
     """Short timeouts and waits. Time advances in units of half a second with 250 ms between, so that no wait ends near the
     edge of a timeout, which is in whole seconds."""
-    what = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "icmp", "gre", "mixed"))
+    what = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "icmp", "gre", "sctp", "sctp", "mixed"))
     sysctl, steps, elapsed = {}, [], 0
     short = lambda: rng.choice((1, 1, 2, 2, 3))
     packets = []
@@ -733,6 +733,11 @@ def make_expiry(rng):
             proto = rng.choice((GRE, GRE, 99))
             packets.append({"in": side, "packet": ip(hosts[side], hosts[1 - side], proto,
                                                      struct.pack("!HH", 0, 0x800) + b"x").hex()})
+    if what in ("sctp", "mixed"):
+        a = Association(rng, v6=v6, ports=(3000, 38412))
+        sctp_body(rng, a, rng.randint(4, 14))
+        packets += a.steps
+        sysctl.update({CT + "sctp_timeout_" + name: short() for name in SCTP_STATES if rng.random() < .6})
     if what == "mixed":
         rng.shuffle(packets)
         packets = packets[:24]
@@ -981,7 +986,7 @@ def make_fragments(rng):
     if rng.random() < .15:
         sysctl = fragments.settings(rng)
         for _ in range(rng.randint(1, 2)):
-            steps[rng.randrange(len(steps))]["wait_ms"] = rng.choice((500, 3000))
+            steps[rng.randrange(len(steps))]["wait_ms"] = rng.choice((300, 3000))
     if rng.random() < .2:
         sysctl["net.ipv4.ipfrag_max_dist"] = rng.choice((0, 1, 2, 4))
     rules = random_rules(rng) if rng.random() < .15 else Rules()

@@ -3,6 +3,9 @@
 mod build;
 mod invariants;
 mod oracle;
+mod sctp;
+#[path = "../sctp/mod.rs"]
+mod sctp_packets;
 
 use conntab::reason::Reason;
 use conntab::wire::{self, Checksum, L4};

@@ -77,7 +77,12 @@ fn may_be_told(cause: &Ip) -> bool {
             one(src) && one(dst) && (cause.protocol() != Some(protocol::ICMP) || query)
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let query = kind.is_some_and(|kind| kind >= 128);
+            // Of a fragment that does not hold the type nobody knows that it is an error.
+            let query = match (ipv6::fragment_field(&cause.bytes), kind) {
+                (Some(field), _) if field >> 3 != 0 => true,
+                (Some(field), None) => field != 0,
+                (_, kind) => kind.is_some_and(|kind| kind >= 128),
+            };
             !src.is_unspecified()
                 && !src.is_multicast()
                 && !dst.is_multicast()

@@ -57,22 +57,30 @@ fn verdict(step: &Value) -> Value {
     verdict
 }
 
-/// A table's line with its seconds taken out, and the seconds.
+/// A line with its seconds taken out, and the seconds: the fifth word of the table's, the first of an expectation's.
 fn without_seconds(line: &str) -> Option<(String, i64)> {
     let mut words: Vec<&str> = line.split(' ').collect();
-    let seconds = (words.len() > 4).then(|| words.remove(4))?.parse().ok()?;
+    let place = if words.first().is_some_and(|word| word.starts_with("ipv")) { 4 } else { 0 };
+    let seconds = (words.len() > place).then(|| words.remove(place))?.parse().ok()?;
     Some((words.join(" "), seconds))
 }
 
+/// The lines; those of expectations, which are sorted with their seconds, sorted without.
+fn lines(value: &Value) -> Vec<&Value> {
+    let mut lines: Vec<_> = value.as_array().into_iter().flatten().collect();
+    let rest = |line: &Value| line.as_str().filter(|line| !line.starts_with("ipv")).and_then(without_seconds);
+    lines.sort_by_cached_key(|line| rest(line).map(|(rest, _)| rest));
+    lines
+}
+
 fn same_lines(a: &Value, b: &Value) -> bool {
-    let none = Vec::new();
-    let (a, b) = (a.as_array().unwrap_or(&none), b.as_array().unwrap_or(&none));
+    let (a, b) = (lines(a), lines(b));
     a.len() == b.len()
         && a.iter().zip(b).all(|(a, b)| {
             let seconds = |line: &Value| line.as_str().and_then(without_seconds);
             match (seconds(a), seconds(b)) {
                 (Some(a), Some(b)) => a.0 == b.0 && (a.1 - b.1).abs() <= 1,
-                _ => a == b,
+                _ => *a == b,
             }
         })
 }
@@ -123,17 +131,21 @@ pub fn difference(kernel: &Value, ours: &Value) -> Option<String> {
 #[cfg(test)]
 #[test]
 fn what_differs_is_seen() {
-    let step = |table: &str, events: &str, out: &str| -> Value {
+    let made = |table: &str, events: &str, out: &str, expect: &str| -> Value {
         let text = format!(
-            r#"{{"steps": [{{"verdict": {{"state": "NEW", "out_packet": "{out}"}}, "table": ["{table}"], "events": [{events}]}}]}}"#
+            r#"{{"steps": [{{"verdict": {{"state": "NEW", "out_packet": "{out}"}}, "table": ["{table}"], "events": [{events}], "expect": ["{expect}"]}}]}}"#
         );
         serde_json::from_str(&text).expect("JSON")
     };
+    let step =
+        |table: &str, events: &str, out: &str| made(table, events, out, "300 l3proto = 2 proto=17 tftp");
     let own = |id: &str| format!("45c00039{id}000040010000{}0a0100010303", OWN_V4[0]);
     let line = |seconds: u32| format!("ipv4 2 udp 17 {seconds} src=10.1.0.1");
     let kernel = step(&line(30), r#""NEW a", "DESTROY b""#, &own("1111"));
     let same = step(&line(29), r#""DESTROY b", "NEW a""#, &own("2222"));
     assert_eq!(difference(&kernel, &same), None);
+    let expects = |expect| made(&line(30), r#""NEW a", "DESTROY b""#, &own("1111"), expect);
+    assert_eq!(difference(&kernel, &expects("299 l3proto = 2 proto=17 tftp")), None);
     let v6 =
         |id: &str, kind: &str| format!("60000000001000ff{}2c00000000000000{kind}0001{id}", "00".repeat(32));
     let pieces = |id, kind| step(&line(30), "", &v6(id, kind));
@@ -145,6 +157,8 @@ fn what_differs_is_seen() {
         (step(&line(30), r#""DESTROY b""#, &own("1111")), "events"),
         (step(&line(30), r#""NEW a""#, &own("1111")), "ends"),
         (step(&line(30), r#""NEW a", "DESTROY b""#, &own("1111").replace("0303", "0301")), "verdict"),
+        (expects("298 l3proto = 2 proto=17 tftp"), "expect"),
+        (expects("300 l3proto = 2 proto=17 ftp"), "expect"),
         // Another's identification is its own.
         (step(&line(30), r#""NEW a", "DESTROY b""#, &own("1111").replace("0aff0101", "0a010001")), "verdict"),
         (step(&line(30), r#""NEW a", "DESTROY b""#, &v6("00000009", "1100")), "verdict"),

@@ -2,20 +2,23 @@
 
 use conntab::connection::{Tracked, protocol_name};
 use conntab::event::{Event, EventKind, change};
+use conntab::expect::Expectation;
+
+/// A protocol's name, or its number.
+pub(super) fn protocol(l4: u8) -> String {
+    match protocol_name(l4) {
+        "unknown" => l4.to_string(),
+        name => name.to_owned(),
+    }
+}
 
 pub(super) fn text(event: &Event) -> String {
     let connection = &event.connection;
-    let kind = match event.kind {
-        EventKind::New => "NEW",
-        EventKind::Update => "UPDATE",
-        EventKind::Destroy => "DESTROY",
-    };
-    let l4 = connection.original.l4;
-    let protocol = match protocol_name(l4) {
-        "unknown" => l4.to_string(),
-        name => name.to_owned(),
-    };
-    let mut text = format!("{kind} {protocol} {}", connection.original);
+    if let Some(Expectation { tuple, .. }) = &event.expectation {
+        return format!("{} {} {tuple}", event.kind.as_str(), protocol(tuple.l4));
+    }
+    let mut text =
+        format!("{} {} {}", event.kind.as_str(), protocol(connection.original.l4), connection.original);
     let mut has = Vec::new();
     if event.kind == EventKind::Destroy || event.changes & change::PROTOINFO != 0 {
         match connection.tracked {
@@ -32,8 +35,14 @@ pub(super) fn text(event: &Event) -> String {
         text += &format!(" zone={}", connection.zone_orig);
     }
     text += &format!(" status=0x{:x}", connection.status);
+    if connection.helper.is_some() {
+        has.push("help");
+    }
     if connection.mark != 0 || event.changes & change::MARK != 0 {
         has.push("mark");
+    }
+    if connection.master.is_some() {
+        has.push("master");
     }
     if !has.is_empty() {
         text += &format!(" has={}", has.join(","));

@@ -59,6 +59,13 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Found> {
     Some(found)
 }
 
+/// Offset and flags of a packet that is a fragment, or was.
+pub(super) fn fragment_field(bytes: &[u8]) -> Option<u16> {
+    let mut extensions = walk(bytes)?.extensions.into_iter();
+    let (_, at) = extensions.find(|(protocol, _)| *protocol == next::FRAGMENT)?;
+    Some(u16::from_be_bytes(*bytes.get(at + 2..)?.first_chunk()?))
+}
+
 /// What is left of a packet that is its own only fragment (RFC 6946) when it has been put together.
 pub(super) fn without_atomic_fragment(bytes: &[u8]) -> Option<Vec<u8>> {
     let (named_at, at) = wire::atomic_fragment(bytes)?;

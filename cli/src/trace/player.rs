@@ -1,9 +1,11 @@
 //! Plays a scenario: time passes, settings change, packets come, and after each step the table is read.
 
 use conntab::Connection;
-use conntab::connection::Tracked;
+use conntab::connection::{Master, Tracked};
+use conntab::expect::Expectation;
 
 use super::Problem;
+use super::events::protocol;
 use super::router::{Router, Seen};
 use super::rules::Action;
 use super::scenario::{self, Scenario, Setting, Setup};
@@ -19,6 +21,8 @@ pub(super) struct Moment {
     pub verdict: Option<Seen>,
     /// The table's lines, sorted.
     pub table: Vec<String>,
+    /// What is expected, sorted.
+    pub expect: Vec<String>,
     pub events: Vec<String>,
 }
 
@@ -37,13 +41,15 @@ pub(super) fn play(scenario: &Scenario, origin: u64) -> Result<Vec<Moment>, Prob
             step.packet.as_ref().map(|packet| router.packet(packet)).transpose().map_err(problem)?;
         router.tracker.sweep();
         let mut table: Vec<_> = router.tracker.connections().map(|c| line(&c)).collect();
-        lines += table.len();
+        let mut expect: Vec<_> = router.tracker.expectations().map(|e| expectation(&e)).collect();
+        expect.sort();
+        lines += table.len() + expect.len();
         if lines > MOST_LINES {
             return Err(problem(format!("all steps' tables together have more than {MOST_LINES} lines")));
         }
         table.sort_by_cached_key(|line| without_seconds(line));
         let events = router.tracker.events();
-        moments.push(Moment { time, verdict, table, events });
+        moments.push(Moment { time, verdict, table, expect, events });
     }
     Ok(moments)
 }
@@ -91,7 +97,18 @@ fn line(connection: &Connection) -> String {
         }
         _ => {}
     }
+    if let Some(helper) = connection.helper {
+        line += &format!(" helper={helper}");
+    }
+    if let Some(Master { tuple, .. }) = &connection.master {
+        line += &format!(" master=[{} {tuple}]", protocol(tuple.l4));
+    }
     line
+}
+
+/// A line of `/proc/net/nf_conntrack_expect`, with single spaces.
+fn expectation(expectation: &Expectation) -> String {
+    expectation.to_string().trim_end().to_owned()
 }
 
 /// What lines are sorted by.

@@ -15,7 +15,7 @@ pub(super) fn text(scenario: &Scenario, moments: &[Moment]) -> String {
     }
     head.put("kernel", concat!("conntab ", env!("CARGO_PKG_VERSION")).into());
     head.put("config", scenario.head.get("config").cloned().unwrap_or_else(|| Map::new().into()));
-    let mut last: &[String] = &[];
+    let (mut last, mut expected): (&[String], &[String]) = (&[], &[]);
     let mut steps = Vec::new();
     for (step, moment) in scenario.steps.iter().zip(moments) {
         let mut fields = Fields::default();
@@ -31,6 +31,10 @@ pub(super) fn text(scenario: &Scenario, moments: &[Moment]) -> String {
         if moment.table != last {
             fields.put("table", moment.table.clone().into());
             last = &moment.table;
+        }
+        if moment.expect != expected {
+            fields.put("expect", moment.expect.clone().into());
+            expected = &moment.expect;
         }
         if !moment.events.is_empty() {
             fields.put("events", moment.events.clone().into());

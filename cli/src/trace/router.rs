@@ -177,10 +177,14 @@ impl Router {
         }
     }
 
-    /// It passes the last hook. Whether it may (it may have lost a clash).
-    fn confirmed(&mut self, transit: &mut Transit) -> bool {
+    /// It passes the last hook. Whether it may: its connection's helper may drop it, or it may have lost a clash.
+    fn confirmed(&mut self, transit: &mut Transit, seen: &mut Seen) -> bool {
         let Some(verdict) = &mut transit.verdict else { return true };
-        self.tracker.confirm(verdict, true);
+        let passes = self.tracker.help(&transit.ip.bytes, verdict);
+        if !passes && let Some(helper) = self.tracker.helper_of(verdict) {
+            seen.reasons.extend(words::helper(&transit.ip, helper, verdict.reason));
+        }
+        self.tracker.confirm(verdict, passes);
         verdict.state != CtState::Drop
     }
 
@@ -200,7 +204,7 @@ impl Router {
         if self.ends(Place::Forward, transit, seen) {
             return;
         }
-        if self.confirmed(transit) && answered {
+        if self.confirmed(transit, seen) && answered {
             let verified = self.tracker.verifies() && transit.state() != CtState::Untracked;
             let sent = fragments::split(&transit.ip, transit.pieces.as_ref(), verified);
             seen.out.extend(sent.into_iter().map(|bytes| (out, bytes)));
@@ -210,7 +214,7 @@ impl Router {
     /// `alone`: it was meant for the router alone.
     fn deliver(&mut self, transit: &mut Transit, alone: bool, seen: &mut Seen) {
         seen.local = true;
-        if self.confirmed(transit) {
+        if self.confirmed(transit, seen) {
             self.answer(transit, alone, seen);
         }
     }
@@ -273,7 +277,8 @@ impl Router {
             Reject::Icmp { .. } => {
                 if let Some(code) = reject.code(ip.l3) {
                     let kind = if ip.l3 == L3::V4 { 3 } else { 1 };
-                    self.tell(ip, transit.side, Fault::new(kind, code), cause, seen);
+                    let src = Self::source(ip, transit.side, true);
+                    self.tell_from(src, ip, transit.side, Fault::new(kind, code), cause, seen);
                 }
             }
         }
@@ -281,9 +286,21 @@ impl Router {
 
     /// Sends an ICMP error about a packet.
     fn tell(&mut self, cause: &Ip, side: u8, fault: Fault, verdict: Option<&Verdict>, seen: &mut Seen) {
+        self.tell_from(Self::source(cause, side, false), cause, side, fault, verdict, seen);
+    }
+
+    fn tell_from(
+        &mut self,
+        src: Option<IpAddr>,
+        cause: &Ip,
+        side: u8,
+        fault: Fault,
+        verdict: Option<&Verdict>,
+        seen: &mut Seen,
+    ) {
         // RFC 1812 section 4.3.2.7: not about what was sent to many.
         let many = matches!(route::output(cause.dst, side), Route::Broadcast | Route::Group);
-        let src = Self::source(cause, side).filter(|_| !many || cause.l3 == L3::V6);
+        let src = src.filter(|_| !many || cause.l3 == L3::V6);
         if let Some(error) = src.and_then(|src| answer::error(cause, fault, src, self.id)) {
             self.id = self.id.wrapping_add(1);
             self.send(error, side, verdict, seen);
@@ -291,9 +308,11 @@ impl Router {
     }
 
     /// The address from which the router speaks about a packet: that to which it was sent, if it is its own; else its
-    /// own where the sender is (IPv4), or where the packet came in (IPv6).
-    fn source(cause: &Ip, side: u8) -> Option<IpAddr> {
-        if route::output(cause.dst, side) == Route::Local {
+    /// own where the sender is (IPv4), or where the packet came in (IPv6). A rule that rejects before routing does not know
+    /// of IPv4 that it is its own.
+    fn source(cause: &Ip, side: u8, by_rule: bool) -> Option<IpAddr> {
+        let unknown = by_rule && cause.l3 == L3::V4;
+        if !unknown && route::output(cause.dst, side) == Route::Local {
             return Some(cause.dst);
         }
         if cause.l3 == L3::V6 {
@@ -319,8 +338,9 @@ impl Router {
                 let known = self.tracker.known(&ip, Wishes::default());
                 let mut verdict = self.tracker.sends(&bytes);
                 self.log(&ip, known.as_ref(), &verdict, seen);
-                self.tracker.confirm(&mut verdict, true);
-                if verdict.state == CtState::Drop {
+                let passes = self.tracker.help(&bytes, &mut verdict);
+                self.tracker.confirm(&mut verdict, passes);
+                if !passes || verdict.state == CtState::Drop {
                     return;
                 }
             }

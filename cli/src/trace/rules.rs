@@ -64,9 +64,25 @@ pub(super) enum Action {
     Mark(Number),
     MarkOr(Number),
     Timeout(Policy),
+    Helper(&'static str),
+    Expect(Announced),
     Drop,
     Reject(Reject),
 }
+
+/// A connection that a rule announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub protocol: u8,
+    pub port: u16,
+    /// Seconds.
+    pub timeout: u32,
+    /// How many the connection may announce.
+    pub size: u8,
+}
+
+/// Helpers that rules name.
+const HELPERS: &[&str] = &["ftp", "irc", "tftp"];
 
 /// Timeouts of a flow's own: those of one protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,9 +228,34 @@ impl Action {
             "mark" => Self::Mark(Number::parse(name, value)?),
             "mark_or" => Self::MarkOr(Number::parse(name, value)?),
             "timeout" => Self::Timeout(Policy::parse(value)?),
-            "helper" | "expect" | "snat" | "dnat" | "masquerade" | "redirect" => return Err(not_yet(name)),
+            "helper" => {
+                let name = string(value, name)?;
+                let known = HELPERS.iter().find(|helper| **helper == name);
+                known.map(|helper| Self::Helper(helper)).ok_or_else(|| not_yet(&format!("helper {name}")))?
+            }
+            "expect" => Self::Expect(Announced::parse(value)?),
+            "snat" | "dnat" | "masquerade" | "redirect" => return Err(not_yet(name)),
             other => return Err(format!("action {} is not known", named(other))),
         })
+    }
+}
+
+impl Announced {
+    fn parse(value: &Value) -> Result<Self, String> {
+        let expect = object(value, "expect")?;
+        known(expect, &["protocol", "dport", "timeout_s", "size"])?;
+        let field = |name: &str| expect.get(name).unwrap_or(&Value::Null);
+        let protocol = string(field("protocol"), "protocol")?;
+        let Some((_, protocol)) = PROTOCOLS.iter().find(|(name, _)| *name == protocol) else {
+            return Err(format!("expect: protocol {} is not known", named(protocol)));
+        };
+        let timeout = number(field("timeout_s"), "timeout_s", MAX_TIMEOUT.into())? as u32;
+        let size = number(field("size"), "size", u8::MAX.into())? as u8;
+        if timeout == 0 || size == 0 {
+            return Err("expect: timeout_s and size are at least 1".to_owned());
+        }
+        let port = number(field("dport"), "dport", 65_535)? as u16;
+        Ok(Self { protocol: *protocol, port, timeout, size })
     }
 }
 

@@ -1,7 +1,11 @@
 //! The table, as the router uses it. All calls of the library are here.
 
+use std::sync::Arc;
+
 use conntab::config::Config;
 use conntab::defrag::{Defrag, DefragConfig, Pushed};
+use conntab::expect::{ExpectError, Expectation};
+use conntab::helper::{Announce, Ftp, Helper, Irc, MAX_EXPECTED, Name, Tftp};
 use conntab::packet::{Hook, packet_flag};
 use conntab::tuple::{Tuple, Zone};
 use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
@@ -9,7 +13,7 @@ use conntab::{Connection, Packet, Table, Verdict, Worker, wire};
 use super::events;
 use super::fragments::{Defragmented, Pieces};
 use super::ip::Ip;
-use super::rules::Policy;
+use super::rules::{Announced, Policy};
 use super::words::Known;
 
 /// More connections than a scenario has.
@@ -20,6 +24,12 @@ const THRESH: u32 = 4 << 20;
 
 /// More events than a step has.
 const EVENTS: u32 = 16_384;
+
+/// `nf_conntrack_expect_max` of the host on which the corpus was recorded.
+const EXPECTATIONS: u32 = 4096;
+
+/// The helpers there are.
+const HELPERS: [fn() -> Arc<dyn Helper>; 3] = [|| Arc::new(Ftp), || Arc::new(Irc), || Arc::new(Tftp)];
 
 /// The table wants a sweep over all entries within a day, since its 32-bit ticks wrap.
 const STEP: u64 = 12 * 3_600_000;
@@ -49,10 +59,14 @@ impl Tracker {
             acct: true,
             events: EVENTS,
             timeout_policies: policies.into(),
+            expect_max: EXPECTATIONS,
             prefault: false,
             ..Config::default()
         };
         let table = Table::new(config).map_err(|e| e.to_string())?;
+        for helper in HELPERS {
+            table.add_helper(helper()).map_err(|e| e.to_string())?;
+        }
         let worker = table.worker().map_err(|e| e.to_string())?;
         let defrag = DefragConfig {
             ipfrag_high_thresh: THRESH,
@@ -149,6 +163,55 @@ impl Tracker {
         self.worker.track(self.now, &[packet], &mut verdicts);
         let [verdict] = verdicts;
         verdict
+    }
+
+    /// Its connection's helper hears a packet that is about to leave, or to be delivered. `false`: it must not.
+    pub fn help(&mut self, bytes: &[u8], verdict: &mut Verdict) -> bool {
+        let mut verdicts = [*verdict];
+        let left = self.worker.help(self.now, &[Packet::new(bytes)], &mut verdicts, 1);
+        [*verdict] = verdicts;
+        left != 0
+    }
+
+    /// The name of its connection's helper.
+    pub fn helper_of(&mut self, verdict: &Verdict) -> Option<Name> {
+        self.worker.section().get(verdict.conn)?.copy(self.now)?.helper
+    }
+
+    /// Of what is no unconfirmed connection of the helper's protocol, nothing changes.
+    pub fn set_helper(&mut self, verdict: &mut Verdict, name: &str) {
+        if let Some(helper) = self.table.helper(name) {
+            let _ = self.worker.attach_helper(verdict, helper);
+        }
+    }
+
+    /// A rule announces a connection: from the far end of this packet's to the near one. `false`: the packet is dropped for it.
+    pub fn expect(&mut self, verdict: &Verdict, announced: &Announced) -> bool {
+        // Of what is in the table the rule says nothing.
+        if !verdict.unconfirmed {
+            return true;
+        }
+        let Some(tuple) = self.tuple(verdict) else { return true };
+        let announce = Announce {
+            protocol: announced.protocol,
+            from: Some(tuple.dst),
+            to: tuple.src,
+            port: announced.port,
+            class: 0,
+        };
+        let (timeout, most) = (announced.timeout, announced.size.min(MAX_EXPECTED as u8));
+        let done = self.worker.expect(self.now, verdict.conn, &announce.into(), timeout, most);
+        matches!(done, Ok(()) | Err(ExpectError::Limit))
+    }
+
+    /// The tuple of a packet of this connection in this direction.
+    fn tuple(&mut self, verdict: &Verdict) -> Option<Tuple> {
+        Some(self.worker.section().get(verdict.conn)?.tuple(verdict.dir))
+    }
+
+    /// What is expected now.
+    pub fn expectations(&self) -> impl Iterator<Item = Expectation> {
+        self.table.expectations(self.now)
     }
 
     /// Whether the packet leaves, or is delivered, is settled. (It may lose a clash now: see the verdict's state.)

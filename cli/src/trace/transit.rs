@@ -77,7 +77,16 @@ fn act(action: &Action, tracker: &mut Tracker, transit: &mut Transit) -> Fate {
         (Action::Zone(zone), None) => tracked_in(&mut transit.wishes, [*zone, *zone]),
         (Action::ZoneOriginal(zone), None) => tracked_in(&mut transit.wishes, [*zone, 0]),
         (Action::Zone(_) | Action::ZoneOriginal(_), Some(_)) => {}
-        (Action::Mark(_) | Action::MarkOr(_) | Action::Timeout(_), None) => {}
+        (
+            Action::Mark(_) | Action::MarkOr(_) | Action::Timeout(_) | Action::Helper(_) | Action::Expect(_),
+            None,
+        ) => {}
+        (Action::Helper(name), Some(verdict)) => tracker.set_helper(verdict, name),
+        (Action::Expect(announced), Some(verdict)) => {
+            if !tracker.expect(verdict, announced) {
+                return Fate::Dropped;
+            }
+        }
         (Action::Mark(mark), Some(verdict)) => tracker.set_mark(verdict, number(mark)),
         (Action::MarkOr(mark), Some(verdict)) => {
             let mark = verdict.mark | number(mark);

@@ -2,6 +2,7 @@
 //! those seen in recordings; which stand for which [`Reason`] was found by comparing.
 
 use conntab::connection::Tracked;
+use conntab::helper::Name;
 use conntab::proto::tcp::{Kind, State, flags};
 use conntab::tuple::{Direction, L3, protocol};
 use conntab::wire::tcp::{Segment, flag};
@@ -38,6 +39,28 @@ pub(super) fn about(ip: &Ip, known: Option<&Known>, verdict: &Verdict) -> Option
         (reason, _) => plain(reason, protocol, payload)?.to_owned(),
     };
     Some(format!("nf_ct_proto_{protocol}: {text}"))
+}
+
+/// What FTP's helper listens to.
+const COMMANDS: [&str; 4] = ["PORT", "EPRT", "227 ", "229 "];
+
+/// What a helper says that does not let a packet pass, whatever `log_invalid` is.
+pub(super) fn helper(ip: &Ip, helper: Name, reason: Reason) -> Option<String> {
+    let headers = wire::parse(&ip.bytes, ip.bytes.len() as u32).ok()?;
+    let payload = headers.payload(&ip.bytes);
+    let why = match reason {
+        // What is cut is the first of them that it may become.
+        Reason::Helper => {
+            let begun = |command: &&str| {
+                let length = payload.len().min(command.len());
+                command.as_bytes()[..length].eq_ignore_ascii_case(&payload[..length])
+            };
+            format!("partial matching of `{}'", COMMANDS.into_iter().find(begun)?)
+        }
+        Reason::Expectation => "cannot add expectation".to_owned(),
+        _ => return None,
+    };
+    Some(format!("nf_ct_{helper}: dropping packet: {why}"))
 }
 
 /// Of headers alone.

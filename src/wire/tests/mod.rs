@@ -3,6 +3,7 @@
 mod inner;
 mod ip;
 mod link;
+mod sctp;
 mod transport;
 
 use super::*;

@@ -286,15 +286,6 @@ fn icmp() {
 }
 
 #[test]
-fn sctp() {
-    let common = hex("0bb8 960c 22222222 470a4864");
-    let expected = L4::Sctp { sport: 3000, dport: 38412, vtag: 0x2222_2222 };
-    assert_eq!(l4(&v4(132, &common)), Ok(expected));
-    assert_eq!(l4(&v4(132, &common[..11])), Err(Reason::L4Truncated));
-    assert_eq!(checksum(&v4(132, &common), &headers(&v4(132, &common))), Checksum::NotVerified);
-}
-
-#[test]
 fn gre() {
     let plain = Ok(L4::Gre { version: 0, call_id: 0 });
     assert_eq!(l4(&v4(47, &hex("0000 0800 7061796c"))), plain);

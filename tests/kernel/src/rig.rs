@@ -435,7 +435,7 @@ fn wait_for_addresses() -> io::Result<()> {
         let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
         let is_there =
             |own: &&str| routes.lines().any(|route| route.starts_with(*own) && route.contains(LOCAL_ROUTE));
-        if OWN_V6.iter().all(|own| is_there(&own)) {
+        if OWN_V6.iter().all(is_there) {
             return Ok(());
         }
         sleep(Duration::from_millis(1));
