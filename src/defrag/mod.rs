@@ -174,6 +174,10 @@ impl Defrag {
             queue = 0;
         }
         if queue == 0 && fragment.is_atomic() {
+            if fragment.piece_len == 0 {
+                self.stats.refused += 1;
+                return Pushed::Dropped(Reason::FragEmpty);
+            }
             return Pushed::NotAFragment;
         }
         self.stats.fragments += 1;
