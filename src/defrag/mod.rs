@@ -355,7 +355,9 @@ impl Defrag {
             this.largest_df = this.largest_df.max(size);
         }
         this.ecn |= 1 << fragment.ecn;
-        this.least_header = this.least_header.min(fragment.header_len);
+        if !first {
+            this.least_header = this.least_header.min(fragment.header_len);
+        }
         if first {
             this.first = true;
             (this.header_len, this.named_at, this.protocol) =
