@@ -173,11 +173,8 @@ impl Defrag {
             self.stats.timeouts += 1;
             queue = 0;
         }
-        if queue == 0 && fragment.is_atomic() {
-            if fragment.piece_len == 0 {
-                self.stats.refused += 1;
-                return Pushed::Dropped(Reason::FragEmpty);
-            }
+        // Without a piece it is one like others, which is refused.
+        if queue == 0 && fragment.is_atomic() && fragment.piece_len > 0 {
             return Pushed::NotAFragment;
         }
         self.stats.fragments += 1;
