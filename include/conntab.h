@@ -257,6 +257,51 @@ const char *conntab_state_name(uint8_t state);
 #define CONNTAB_TCP_SYN_SENT2 9
 
 /**
+ * SCTP: no packet yet.
+ */
+#define CONNTAB_SCTP_NONE 0
+
+/**
+ * SCTP: INIT seen, or the association is over.
+ */
+#define CONNTAB_SCTP_CLOSED 1
+
+/**
+ * SCTP: INIT ACK seen.
+ */
+#define CONNTAB_SCTP_COOKIE_WAIT 2
+
+/**
+ * SCTP: COOKIE ECHO seen.
+ */
+#define CONNTAB_SCTP_COOKIE_ECHOED 3
+
+/**
+ * SCTP: COOKIE ACK seen, or the answer to a HEARTBEAT on a path of its own.
+ */
+#define CONNTAB_SCTP_ESTABLISHED 4
+
+/**
+ * SCTP: SHUTDOWN of the end that began.
+ */
+#define CONNTAB_SCTP_SHUTDOWN_SENT 5
+
+/**
+ * SCTP: SHUTDOWN of the other end.
+ */
+#define CONNTAB_SCTP_SHUTDOWN_RECD 6
+
+/**
+ * SCTP: SHUTDOWN ACK seen.
+ */
+#define CONNTAB_SCTP_SHUTDOWN_ACK_SENT 7
+
+/**
+ * SCTP: a HEARTBEAT came first.
+ */
+#define CONNTAB_SCTP_HEARTBEAT_SENT 8
+
+/**
  * Room that is enough for any line of conntab_connection_text and conntab_event_text.
  */
 #define CONNTAB_TEXT_SIZE 600
@@ -341,7 +386,7 @@ typedef struct conntab_connection {
    */
   uint16_t status;
   /**
-   * The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+   * The protocol's state (TCP: CONNTAB_TCP_*, SCTP: CONNTAB_SCTP_*), else 0.
    */
   uint8_t proto_state;
   /**
@@ -384,6 +429,18 @@ typedef struct conntab_connection {
    * Seconds since it began.
    */
   uint64_t delta_time;
+  /**
+   * The connection that expected it, which may be gone; 0: it was not expected.
+   */
+  uint64_t master;
+  /**
+   * The master's original tuple; nothing if `master` is 0.
+   */
+  struct conntab_tuple master_tuple;
+  /**
+   * The name of its helper, ended by a 0; empty: it has none.
+   */
+  char helper[16];
 } conntab_connection;
 
 /**
@@ -494,6 +551,16 @@ typedef struct conntab_config {
    * at once.)
    */
   uint32_t max_reserve;
+  /**
+   * The most expectations there may be (nf_conntrack_expect_max): 0 (default) to 2^20. 0: there are neither expectations nor
+   * helpers, and nothing is paid for them. About 150 bytes each, and 4 bytes for each connection that there may be.
+   */
+  uint32_t expect_max;
+  /**
+   * How many connections at a time may have a helper, an expectation announced by a rule, or a master that is shown: up to
+   * 2^24; 0, the default: four times `expect_max`. About 350 bytes each. Must be 0 if `expect_max` is.
+   */
+  uint32_t helper_max;
   /**
    * 0.
    */
@@ -680,6 +747,34 @@ typedef struct conntab_stats {
    * Bytes that the table has taken: what conntab_config_memory says, and what conntab_table_set_max has taken since.
    */
   uint64_t memory;
+  /**
+   * Connections that were expected.
+   */
+  uint64_t expect_new;
+  /**
+   * Expectations made.
+   */
+  uint64_t expect_create;
+  /**
+   * Expectations that ended, in whatever way.
+   */
+  uint64_t expect_delete;
+  /**
+   * Expectations refused because there were as many as there may be.
+   */
+  uint64_t expect_full;
+  /**
+   * Connections that got no help record because all were taken: no helper was attached, or a child's master is not shown.
+   */
+  uint64_t helper_full;
+  /**
+   * Connections that are expected.
+   */
+  uint64_t expectations;
+  /**
+   * Help records in use: connections with a helper, with an expectation by rule, or with a master.
+   */
+  uint64_t helper_records;
 } conntab_stats;
 
 /**
@@ -934,6 +1029,11 @@ int conntab_set_closing(struct conntab_worker *worker,
 #define CONNTAB_CHECKSUM_OK 2
 
 /**
+ * conntab_packet.flags: it was put together of fragments (conntab_defrag_push says so itself).
+ */
+#define CONNTAB_REASSEMBLED 4
+
+/**
  * conntab_verdict.state: a first packet of a connection not yet replied.
  */
 #define CONNTAB_NEW 0
@@ -1018,7 +1118,7 @@ typedef struct conntab_packet {
    */
   uint8_t reserved[3];
   /**
-   * CONNTAB_NOTRACK, CONNTAB_CHECKSUM_OK.
+   * CONNTAB_NOTRACK, CONNTAB_CHECKSUM_OK, CONNTAB_REASSEMBLED.
    */
   uint32_t flags;
   /**
@@ -1060,7 +1160,7 @@ typedef struct conntab_verdict {
    */
   uint8_t unconfirmed;
   /**
-   * The protocol's state (TCP: CONNTAB_TCP_*), else 0.
+   * The protocol's state (TCP: CONNTAB_TCP_*, SCTP: CONNTAB_SCTP_*), else 0.
    */
   uint8_t proto_state;
   /**
@@ -1130,6 +1230,248 @@ int conntab_confirm(conntab_worker *worker,
                     struct conntab_verdict *verdicts,
                     size_t n,
                     uint64_t keep);
+
+/* ====================================================================================================
+ * Fragments
+ * ==================================================================================================== */
+
+/**
+ * conntab_defrag_push: it is a fragment and was taken, or brought nothing new. The host is done with it; its bytes were copied.
+ */
+#define CONNTAB_DEFRAG_HELD 0
+
+/**
+ * conntab_defrag_push: it was the last that was missing. `whole` is to be tracked now, in place of it.
+ */
+#define CONNTAB_DEFRAG_WHOLE 1
+
+/**
+ * conntab_defrag_push: it must be dropped; `whole->reason` says why.
+ */
+#define CONNTAB_DEFRAG_DROPPED 2
+
+/**
+ * conntab_defrag_push: it is no fragment, or one that the kernel lets go on as it is. What conntab_track says of it holds.
+ */
+#define CONNTAB_DEFRAG_NONE 3
+
+/**
+ * Fragments that wait for others, put together as the kernel's connection tracking does (nf_defrag_ipv4, nf_defrag_ipv6):
+ * overlaps destroy the datagram, repetitions do no harm, times and thresholds are those of its sysctls. It stands beside the
+ * table: hand it every packet of which conntab_track says CONNTAB_FRAGMENT, and when conntab_defrag_push returns
+ * CONNTAB_DEFRAG_WHOLE, track what it made:
+ *
+ *     if (verdict.state == CONNTAB_FRAGMENT &&
+ *         conntab_defrag_push(defrag, now, &packet, port, &whole, sizeof whole) == CONNTAB_DEFRAG_WHOLE)
+ *         conntab_track(worker, now, &whole.packet, 1, &verdict);  and so on; to be sent in pieces where it must
+ *
+ * Opaque; one for each worker, as it has no locks. ALL FRAGMENTS OF A DATAGRAM MUST COME TO THE SAME ONE: a NIC spreads fragments by
+ * their addresses alone, which sees to that. It may move between threads, but not be used by two at once: calls that find it in
+ * use return CONNTAB_EBUSY.
+ *
+ * Above its threshold a family's fragments are not taken, whichever datagram they belong to, until what waits is
+ * complete or has timed out: as in the kernel nothing is evicted, so that a flood cannot destroy what is under way.
+ */
+typedef struct conntab_defrag conntab_defrag;
+
+/**
+ * What a host decides when it makes a conntab_defrag. Fill it by conntab_defrag_config_init, then change what you like. The
+ * names are those of the kernel's sysctls (net.ipv4.ipfrag_*, net.netfilter.nf_conntrack_frag6_*), and so are the defaults.
+ */
+typedef struct conntab_defrag_config {
+  /**
+   * Bytes that waiting IPv4 fragments may take, in blocks of a kilobyte: 0 (no fragment is ever taken) to 2^30. Default 4 MiB.
+   */
+  uint32_t ipfrag_high_thresh;
+  /**
+   * Seconds that an IPv4 datagram may take from its first fragment to arrive to its last: 0 to 1728000. Default 30.
+   */
+  uint32_t ipfrag_time;
+  /**
+   * How many fragments of the same IPv4 source may come between two of a datagram; after more of them it is begun anew. 0: any
+   * number; up to 2^30. Default 64.
+   */
+  uint32_t ipfrag_max_dist;
+  /**
+   * As `ipfrag_high_thresh`, for IPv6.
+   */
+  uint32_t frag6_high_thresh;
+  /**
+   * As `ipfrag_time`, for IPv6. Default 60.
+   */
+  uint32_t frag6_timeout;
+  /**
+   * The most datagrams that may wait, of both families: 1 to 2^20. Default 4096.
+   */
+  uint32_t queues;
+  /**
+   * Not 0, the default: touch all memory at creation.
+   */
+  uint8_t prefault;
+  /**
+   * Not 0: the key of the hash is `hash_key`. Default 0: it is drawn at random, as outside tests it should be.
+   */
+  uint8_t fixed_key;
+  /**
+   * 0.
+   */
+  uint8_t reserved[6];
+  /**
+   * See `fixed_key`.
+   */
+  uint64_t hash_key[4];
+} conntab_defrag_config;
+
+/**
+ * What conntab_defrag_push made of a packet.
+ */
+typedef struct conntab_whole {
+  /**
+   * CONNTAB_DEFRAG_WHOLE: the whole packet, ready for conntab_track, with the zones, the hook and CONNTAB_NOTRACK of the fragment that
+   * completed it. ITS BYTES LIE IN THE conntab_defrag, AND STAY UNTIL THE NEXT CALL WITH IT. They may be up to 65575.
+   */
+  conntab_packet packet;
+  /**
+   * The length of the longest fragment, headers included: what a router keeps to when it fragments the packet again.
+   */
+  uint32_t largest;
+  /**
+   * The length of the shortest header in front of a fragment (IPv6: without the fragment header).
+   */
+  uint16_t least_header;
+  /**
+   * CONNTAB_DEFRAG_DROPPED: why (conntab_reason_name). Otherwise 0.
+   */
+  uint16_t reason;
+} conntab_whole;
+
+/**
+ * The counters of a conntab_defrag, and what waits.
+ */
+typedef struct conntab_defrag_counters {
+  /**
+   * Fragments handed in (ReasmReqds).
+   */
+  uint64_t fragments;
+  /**
+   * Datagrams put together (ReasmOKs).
+   */
+  uint64_t reassembled;
+  /**
+   * Datagrams given up because their time was over (ReasmTimeout).
+   */
+  uint64_t timeouts;
+  /**
+   * Datagrams given up because of an overlap (ReasmOverlaps).
+   */
+  uint64_t overlaps;
+  /**
+   * Datagrams given up for any other reason of their own: ends that contradict each other, length, marks of congestion.
+   */
+  uint64_t failed;
+  /**
+   * IPv4 datagrams begun anew because too many fragments of their source had come in between.
+   */
+  uint64_t too_far;
+  /**
+   * Fragments that brought nothing new.
+   */
+  uint64_t repeated;
+  /**
+   * Fragments dropped alone, their datagram going on without them.
+   */
+  uint64_t refused;
+  /**
+   * Fragments not taken for want of memory, or of room for another datagram.
+   */
+  uint64_t no_room;
+  /**
+   * Datagrams that wait now.
+   */
+  uint64_t waiting;
+  /**
+   * Bytes that they take, IPv4.
+   */
+  uint64_t memory_v4;
+  /**
+   * Bytes that they take, IPv6.
+   */
+  uint64_t memory_v6;
+} conntab_defrag_counters;
+
+/**
+ * Fills a configuration with the defaults. `size`: sizeof(struct conntab_defrag_config). Returns CONNTAB_OK, or
+ * CONNTAB_EINVAL for NULL. Any thread; never blocks.
+ */
+int conntab_defrag_config_init(struct conntab_defrag_config *config,
+                               size_t size);
+
+/**
+ * How many bytes a conntab_defrag of this configuration takes, to the byte (about 2 kB from the heap apart); written to `bytes`. Returns
+ * CONNTAB_OK, or an error as conntab_defrag_new would. Any thread; never blocks.
+ */
+int conntab_defrag_config_memory(const struct conntab_defrag_config *config,
+                                 size_t size,
+                                 uint64_t *bytes);
+
+/**
+ * Makes one, and takes all the memory it will ever use. `size`: sizeof(struct conntab_defrag_config). Writes it to `out`; the caller
+ * owns it (conntab_defrag_free).
+ *
+ * Returns CONNTAB_OK; CONNTAB_EINVAL: NULL, or a field out of range; CONNTAB_E2BIG; CONNTAB_ENOMEM. Any thread; makes system calls.
+ */
+int conntab_defrag_new(const struct conntab_defrag_config *config,
+                       size_t size,
+                       struct conntab_defrag **out);
+
+/**
+ * Frees one, and the fragments that wait; NULL is fine. Any thread, when no call is in it; gives memory back to the system.
+ */
+void conntab_defrag_free(struct conntab_defrag *defrag);
+
+/**
+ * Changes a field of its configuration by its name, such as "ipfrag_time" or "frag6_timeout" (nf_conntrack_ may stand before it). A
+ * timeout holds for datagrams that begin from now on; a threshold cannot be raised above what it was at creation.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ENOENT: no field that can be changed has that name; CONNTAB_EINVAL: NULL, or out of range;
+ * CONNTAB_EBUSY. Its thread; never blocks.
+ */
+int conntab_defrag_set(struct conntab_defrag *defrag,
+                       const char *name,
+                       uint32_t value);
+
+/**
+ * Hands a packet in: every one of which conntab_track said CONNTAB_FRAGMENT. (Packets that are no fragments do no harm. IPv6 fragments that
+ * are INVALID to conntab_track may be handed in too; the kernel gives their datagrams up.) `now`: milliseconds, as for conntab_track.
+ * `interface`: a number for where it came in, which matters only for IPv6 multicast and link-local destinations. All bytes of
+ * the packet must lie at `packet->l3`: a fragment in several segments is to be copied together first. What it made is written
+ * to `whole`; `size`: sizeof(struct conntab_whole).
+ *
+ * Returns CONNTAB_DEFRAG_HELD, _WHOLE, _DROPPED or _NONE; CONNTAB_EINVAL: NULL; CONNTAB_EBUSY. Its thread. Bounded work; no
+ * allocation, no system call; never blocks.
+ */
+int conntab_defrag_push(struct conntab_defrag *defrag,
+                        uint64_t now,
+                        const conntab_packet *packet,
+                        uint32_t interface,
+                        struct conntab_whole *whole,
+                        size_t size);
+
+/**
+ * Ends up to `budget` datagrams whose time is over. To be called now and then: fragments that come in end some themselves, but none
+ * may come. Returns how many it ended, CONNTAB_EINVAL or CONNTAB_EBUSY. Its thread; bounded work; never blocks.
+ */
+int conntab_defrag_expire(struct conntab_defrag *defrag,
+                          uint64_t now,
+                          uint32_t budget);
+
+/**
+ * Copies its counters to `stats`; `size`: sizeof(struct conntab_defrag_counters). Returns CONNTAB_OK, CONNTAB_EINVAL or CONNTAB_EBUSY. Its
+ * thread; never blocks.
+ */
+int conntab_defrag_stats(struct conntab_defrag *defrag,
+                         struct conntab_defrag_counters *stats,
+                         size_t size);
 
 /* ====================================================================================================
  * Read sections: lookups that change nothing
@@ -1235,6 +1577,20 @@ int conntab_copy(conntab_worker *worker,
                  size_t size);
 
 /* ====================================================================================================
+ * Helpers and expectations
+ * ==================================================================================================== */
+
+/**
+ * conntab_expectation.flags: it may come from any address.
+ */
+#define CONNTAB_EXPECT_ANY_SOURCE 1
+
+/**
+ * conntab_expectation.flags: it may come more than once.
+ */
+#define CONNTAB_EXPECT_PERMANENT 2
+
+/* ====================================================================================================
  * Events
  * ==================================================================================================== */
 
@@ -1252,6 +1608,16 @@ int conntab_copy(conntab_worker *worker,
  * conntab_event.kind: it left the table.
  */
 #define CONNTAB_EVENT_DESTROY 2
+
+/**
+ * conntab_event.kind: a connection is expected.
+ */
+#define CONNTAB_EVENT_EXPECT_NEW 3
+
+/**
+ * conntab_event.kind: it is no longer expected: it came, its time was over, it made room, or its master ended.
+ */
+#define CONNTAB_EVENT_EXPECT_DESTROY 4
 
 /**
  * conntab_event.changes: the connection is new.
@@ -1318,7 +1684,12 @@ typedef struct conntab_event {
    */
   uint32_t reserved2;
   /**
-   * The connection. Counters and delta_time are told at its end only.
+   * CONNTAB_EVENT_EXPECT_*: the expectation; else 0.
+   */
+  conntab_expectation expectation;
+  /**
+   * The connection. Counters and delta_time are told at its end only, its helper until then, its master when it is new. Of an
+   * expectation: the master, of which nothing is told but handle, tuples and helper.
    */
   conntab_connection connection;
 } conntab_event;
@@ -1338,7 +1709,7 @@ int conntab_table_events(const conntab_table *table,
                          size_t size);
 
 /**
- * Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to
+ * Writes an event as a line of `conntrack -E`, or `conntrack -E expect` (without time and newline) into `buffer`, as snprintf does: up to
  * `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. `size`: sizeof(struct conntab_event). Returns the
  * length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
  */
