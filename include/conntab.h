@@ -429,6 +429,18 @@ typedef struct conntab_connection {
    * Seconds since it began.
    */
   uint64_t delta_time;
+  /**
+   * The connection that expected it, which may be gone; 0: it was not expected.
+   */
+  uint64_t master;
+  /**
+   * The master's original tuple; nothing if `master` is 0.
+   */
+  struct conntab_tuple master_tuple;
+  /**
+   * The name of its helper, ended by a 0; empty: it has none.
+   */
+  char helper[16];
 } conntab_connection;
 
 /**
@@ -539,6 +551,16 @@ typedef struct conntab_config {
    * at once.)
    */
   uint32_t max_reserve;
+  /**
+   * The most expectations there may be (nf_conntrack_expect_max): 0 (default) to 2^20. 0: there are neither expectations nor
+   * helpers, and nothing is paid for them. About 150 bytes each, and 4 bytes for each connection that there may be.
+   */
+  uint32_t expect_max;
+  /**
+   * How many connections at a time may have a helper, an expectation announced by a rule, or a master that is shown: up to
+   * 2^24; 0, the default: four times `expect_max`. About 350 bytes each. Must be 0 if `expect_max` is.
+   */
+  uint32_t helper_max;
   /**
    * 0.
    */
@@ -725,6 +747,34 @@ typedef struct conntab_stats {
    * Bytes that the table has taken: what conntab_config_memory says, and what conntab_table_set_max has taken since.
    */
   uint64_t memory;
+  /**
+   * Connections that were expected.
+   */
+  uint64_t expect_new;
+  /**
+   * Expectations made.
+   */
+  uint64_t expect_create;
+  /**
+   * Expectations that ended, in whatever way.
+   */
+  uint64_t expect_delete;
+  /**
+   * Expectations refused because there were as many as there may be.
+   */
+  uint64_t expect_full;
+  /**
+   * Connections that got no help record because all were taken: no helper was attached, or a child's master is not shown.
+   */
+  uint64_t helper_full;
+  /**
+   * Connections that are expected.
+   */
+  uint64_t expectations;
+  /**
+   * Help records in use: connections with a helper, with an expectation by rule, or with a master.
+   */
+  uint64_t helper_records;
 } conntab_stats;
 
 /**
@@ -1527,6 +1577,20 @@ int conntab_copy(conntab_worker *worker,
                  size_t size);
 
 /* ====================================================================================================
+ * Helpers and expectations
+ * ==================================================================================================== */
+
+/**
+ * conntab_expectation.flags: it may come from any address.
+ */
+#define CONNTAB_EXPECT_ANY_SOURCE 1
+
+/**
+ * conntab_expectation.flags: it may come more than once.
+ */
+#define CONNTAB_EXPECT_PERMANENT 2
+
+/* ====================================================================================================
  * Events
  * ==================================================================================================== */
 
@@ -1544,6 +1608,16 @@ int conntab_copy(conntab_worker *worker,
  * conntab_event.kind: it left the table.
  */
 #define CONNTAB_EVENT_DESTROY 2
+
+/**
+ * conntab_event.kind: a connection is expected.
+ */
+#define CONNTAB_EVENT_EXPECT_NEW 3
+
+/**
+ * conntab_event.kind: it is no longer expected: it came, its time was over, it made room, or its master ended.
+ */
+#define CONNTAB_EVENT_EXPECT_DESTROY 4
 
 /**
  * conntab_event.changes: the connection is new.
@@ -1610,7 +1684,12 @@ typedef struct conntab_event {
    */
   uint32_t reserved2;
   /**
-   * The connection. Counters and delta_time are told at its end only.
+   * CONNTAB_EVENT_EXPECT_*: the expectation; else 0.
+   */
+  conntab_expectation expectation;
+  /**
+   * The connection. Counters and delta_time are told at its end only, its helper until then, its master when it is new. Of an
+   * expectation: the master, of which nothing is told but handle, tuples and helper.
    */
   conntab_connection connection;
 } conntab_event;
@@ -1630,7 +1709,7 @@ int conntab_table_events(const conntab_table *table,
                          size_t size);
 
 /**
- * Writes an event as a line of `conntrack -E` (without time and newline) into `buffer`, as snprintf does: up to
+ * Writes an event as a line of `conntrack -E`, or `conntrack -E expect` (without time and newline) into `buffer`, as snprintf does: up to
  * `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. `size`: sizeof(struct conntab_event). Returns the
  * length of the whole line, 0 for NULL or nonsense. Any thread; allocates; never blocks.
  */

@@ -244,8 +244,8 @@ impl<E: Entry> Core<E> {
             for dir in 0..2 {
                 let hash = self.hash(&self.key(index, dir));
                 let slot = self.walk(hash, |bucket, _| {
-                    let slot = |slot: &AtomicU64| super::bucket::index(slot.load(Ordering::Acquire)) == index;
-                    match bucket.slots.iter().any(slot) {
+                    let words = bucket.slots.iter().map(|slot| slot.load(Ordering::Acquire));
+                    match words.map(super::bucket::index).any(|other| other == index) {
                         true => std::ops::ControlFlow::Break(()),
                         false => std::ops::ControlFlow::Continue(()),
                     }

@@ -6,8 +6,8 @@ use conntab_cli::trace;
 use serde_json::Value;
 
 use crate::record::{self, Failed, record};
-use crate::rig::Rig;
-use crate::traces::leaves_traces;
+use crate::rig::{Ports, Rig};
+use crate::traces::{has_fragments, leaves_traces};
 
 /// The table's clock when a scenario begins.
 const ORIGIN: u64 = 1_000_000;
@@ -89,7 +89,8 @@ impl Bench {
     /// `careful`: in a namespace of its own, and waiting for what is slow.
     fn record(&mut self, scenario: &Value, careful: bool) -> Result<Value, Failed> {
         if careful || leaves_traces(scenario) {
-            let mut rig = Rig::new(record::rules(scenario))?;
+            let ports = if has_fragments(scenario) { Ports::Wires } else { Ports::Taps };
+            let mut rig = Rig::new(ports, record::rules(scenario))?;
             return record(&mut rig, scenario, &self.kernel, careful);
         }
         let mut rig = match self.shared.take() {
@@ -97,7 +98,7 @@ impl Bench {
                 rig.enter(record::rules(scenario))?;
                 rig
             }
-            None => Rig::new(record::rules(scenario))?,
+            None => Rig::new(Ports::Taps, record::rules(scenario))?,
         };
         let recorded = record(&mut rig, scenario, &self.kernel, false);
         if rig.clear()? {

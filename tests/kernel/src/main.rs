@@ -31,6 +31,8 @@ mod summary;
 mod tap;
 #[cfg(target_os = "linux")]
 mod traces;
+#[cfg(target_os = "linux")]
+mod wire;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {

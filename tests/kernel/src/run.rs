@@ -13,7 +13,7 @@ use crate::args::Args;
 use crate::bench::{Bench, Outcome};
 use crate::capture;
 use crate::record;
-use crate::rig::Rig;
+use crate::rig::{Ports, Rig};
 use crate::shrink::shrink;
 use crate::source::{Files, Random, Source};
 use crate::summary::Summary;
@@ -55,7 +55,7 @@ pub fn run() -> ExitCode {
 fn can_run() -> Result<(), String> {
     let thread = std::thread::spawn(|| {
         let scenario = serde_json::json!({"steps": [{"in": 0, "packet": PROBE}]});
-        let mut rig = Rig::new("").map_err(|e| format!("a router cannot be made here: {e}"))?;
+        let mut rig = Rig::new(Ports::Wires, "").map_err(|e| format!("a router cannot be made here: {e}"))?;
         let recorded = record::record(&mut rig, &scenario, "", true).map_err(|e| e.to_string())?;
         let step = &recorded["steps"][0];
         match (step["verdict"]["state"].as_str(), step["table"].as_array()) {

@@ -45,20 +45,33 @@ fn lookup_against_insert_behind() {
     });
 }
 
+/// The bucket goes, its marks with it, and another comes, while somebody is on his way to it with key B.
+fn replaced(table: Shared, mut workers: Vec<Local<Item>>, old: Hit) {
+    let (b, c) = (prepared(&table, &mut workers[1], [B, B]), prepared(&table, &mut workers[0], [C, C]));
+    let replace = move |table: &Shared, local: &mut Local<Item>| {
+        assert!(table.delete(local, old.index, 1));
+        insert_and_find(table, local, c);
+    };
+    let insert = move |table: &Shared, local: &mut Local<Item>| insert_and_find(table, local, b);
+    let (mut workers, (), ()) = both(&table, pair(workers), replace, insert);
+    assert_eq!(settle(&table, &mut workers).live, 4);
+}
+
 #[test]
 fn insert_against_unlink_and_insert() {
-    // The bucket goes, its marks with it, and another comes, while somebody who has marked the head is on his way to it.
     model(|| {
-        let (table, mut workers, hits) = chained(3, 2, &[A]);
-        let (b, c) = (prepared(&table, &mut workers[1], [B, B]), prepared(&table, &mut workers[0], [C, C]));
-        let old = hits[0].index;
-        let replace = move |table: &Shared, local: &mut Local<Item>| {
-            assert!(table.delete(local, old, 1));
-            insert_and_find(table, local, c);
-        };
-        let insert = move |table: &Shared, local: &mut Local<Item>| insert_and_find(table, local, b);
-        let (mut workers, (), ()) = both(&table, pair(workers), replace, insert);
-        assert_eq!(settle(&table, &mut workers).live, 4);
+        let (table, workers, hits) = chained(3, 2, &[A]);
+        replaced(table, workers, hits[0]);
+    });
+}
+
+#[test]
+fn mark_of_another_against_unlink_and_insert() {
+    // He finds his mark there, left by one that has gone.
+    model(|| {
+        let (table, mut workers, hits) = chained(3, 2, &[A, B]);
+        assert!(table.delete(&mut workers[0], hits[1].index, 1));
+        replaced(table, workers, hits[0]);
     });
 }
 
