@@ -293,7 +293,7 @@ impl Rig {
         self.known.clear();
         self.drain()?;
         let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count")?;
-        Ok(count.trim() == "0" && !self.expecting)
+        Ok(count.trim() == "0" && self.expectations()?.is_empty())
     }
 
     /// Throws away what has come.
