@@ -59,6 +59,14 @@ close-reopen: closed_is_never_reopened
 unlink-from-closed: neighbours_unlink
 link-stale: sweep_against_close
 link-relaxed: link_publishes_the_bucket
+link-unmarked: two_link_behind_one_head
+mark-never: lookup_against_insert_behind
+mark-once: insert_against_unlink_and_insert mark_of_another_against_unlink_and_insert
+mark-not-raced: two_link_behind_one_head
+mark-blind: two_mark_one_head
+unlink-unmarks: lookup_against_unlink_and_insert
+unmark-late: insert_against_unlink_and_insert
+fill-unmarked: lookup_against_move_of_marks insert_against_move_of_marks
 chain-relaxed: lists
 stack-relaxed: stack_publishes_links
 stack-no-version: stack_against_stack

@@ -45,6 +45,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-it
 step "tests"
 cargo test --workspace --release
 
+step "tests with debug assertions and overflow checks"
+cargo test --profile checked -p conntab -p conntab-cli
+
 if command -v make >/dev/null; then
   step "C libraries: installed, used, removed"
   ci/package.sh
@@ -56,6 +59,12 @@ ci/ffi.sh
 
 step "dataplanes: real programs across the example firewalls"
 ci/dataplane.sh
+
+step "the table's protocol, every interleaving of small scopes"
+ci/model.sh --short
+
+step "histories of real threads: linearizable"
+ci/linearize.sh --short
 
 step "loom models, preemption bound 2"
 ci/loom.sh 2

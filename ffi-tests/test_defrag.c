@@ -5,10 +5,12 @@
 
 #include "common.h"
 
+#define THRESH (256u << 10)
+
 static conntab_defrag_config small_defrag(void) {
     conntab_defrag_config config;
     assert_int_equal(conntab_defrag_config_init(&config, sizeof config), CONNTAB_OK);
-    config.ipfrag_high_thresh = config.frag6_high_thresh = 64 << 10;
+    config.ipfrag_high_thresh = config.frag6_high_thresh = THRESH;
     config.queues = 32;
     config.prefault = 0;
     return config;
@@ -70,7 +72,7 @@ static void misuse(void **state) {
     assert_int_equal(conntab_defrag_set(defrag, NULL, 1), CONNTAB_EINVAL);
     assert_int_equal(conntab_defrag_set(defrag, "queues", 1), CONNTAB_ENOENT);
     assert_int_equal(conntab_defrag_set(defrag, "ipfrag_time", 1728001), CONNTAB_EINVAL);
-    assert_int_equal(conntab_defrag_set(defrag, "ipfrag_high_thresh", (64 << 10) + 1), CONNTAB_EINVAL);
+    assert_int_equal(conntab_defrag_set(defrag, "ipfrag_high_thresh", THRESH + 1), CONNTAB_EINVAL);
     assert_int_equal(conntab_defrag_push(NULL, NOW, packets, 0, &whole, sizeof whole), CONNTAB_EINVAL);
     assert_int_equal(conntab_defrag_push(defrag, NOW, NULL, 0, &whole, sizeof whole), CONNTAB_EINVAL);
     assert_int_equal(conntab_defrag_push(defrag, NOW, crooked(packets), 0, &whole, sizeof whole), CONNTAB_EINVAL);
@@ -219,7 +221,7 @@ static void nonsense(void **state) {
     conntab_defrag_config config = small_defrag();
     conntab_defrag *defrag = new_defrag(&config);
     uint64_t seed = 42, now = NOW;
-    for (unsigned long i = 0; i < rounds(200000, 2000); i++) {
+    for (unsigned long i = 0; i < rounds(200000, 20000); i++) {
         bytes b;
         random_bytes(&seed, b.at, sizeof b.at);
         bool six = random64(&seed) & 1;

@@ -83,13 +83,20 @@ static void text(void **state) {
     assert_non_null(strstr(line, "delta-time=99 "));
     assert_non_null(strstr(line, "zone-orig=3 "));
 
-    /* All TCP states have names; others are nonsense. */
+    /* All states of TCP and SCTP have names; others are nonsense. */
     c = sample();
     for (unsigned number = 0; number <= UINT8_MAX; number++) {
         c.proto_state = (uint8_t)number;
+        c.original.l4 = c.reply.l4 = 6;
         size_t len = conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line);
         assert_true(number <= CONNTAB_TCP_SYN_SENT2 ? len > 0 : len == 0);
+        c.original.l4 = c.reply.l4 = 132;
+        len = conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line);
+        assert_true(number <= CONNTAB_SCTP_HEARTBEAT_SENT ? len > 0 : len == 0);
     }
+    c.proto_state = CONNTAB_SCTP_SHUTDOWN_ACK_SENT;
+    conntab_connection_text(&c, sizeof(conntab_connection), line, sizeof line);
+    assert_non_null(strstr(line, "ipv4     2 sctp     132 431999 SHUTDOWN_ACK_SENT src="));
 }
 
 /* As snprintf: every size, NULL, and nothing behind the buffer. */

@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::conn::{Conn, Context, Word};
 use crate::hash::TupleHash;
 use crate::memory::{Huge, Options, Zeroed};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+pub use crate::table::Chains;
 use crate::table::{self, Entry, Geometry, Hit, Insert};
 use crate::tuple::{Key, Zone};
 
@@ -93,41 +94,112 @@ impl<const KEYS: u32> Entry for Flow<KEYS> {
 }
 
 /// A table of connections.
-pub struct Table<const KEYS: u32>(table::Table<Flow<KEYS>>);
+pub struct Table<const KEYS: u32> {
+    table: table::Table<Flow<KEYS>>,
+    config: Config,
+    /// Flows that it is meant for at present.
+    max: AtomicU32,
+    /// Not 0: a call that sets `max` is at work.
+    setting: AtomicU32,
+}
 
-/// As many buckets as a product's table has for so many slots.
-fn geometry<const KEYS: u32>(flows: u32, workers: u32) -> Geometry {
-    let buckets = Config { max: flows, ..Config::default() }.buckets() / 2 * KEYS;
+/// As many entries, for so many flows, as a product's table has.
+fn entries(flows: u32, workers: u32) -> u32 {
+    flows + flows / 32 + 4096 + 64 * workers
+}
+
+/// The product's, with half the buckets for one key per flow.
+fn geometry<const KEYS: u32>(config: &Config) -> Geometry {
+    let buckets = config.buckets() / 2 * KEYS;
+    let (overflow, doublings) = (Geometry::default_overflow(buckets), config.doublings(config.most()));
     Geometry {
         buckets,
-        overflow: Geometry::default_overflow(buckets),
-        entries: flows + flows / 32 + 4096 + 64 * workers,
-        workers,
+        overflow,
+        entries: entries(config.max, config.workers),
+        workers: config.workers,
         tag_shift: 8,
-        doublings: 0,
-        most_overflow: Geometry::default_overflow(buckets),
-        most_entries: flows + flows / 32 + 4096 + 64 * workers,
+        doublings,
+        most_overflow: Geometry::overflow_after(overflow, doublings, config.workers),
+        most_entries: entries(config.most(), config.workers),
     }
 }
 
 impl<const KEYS: u32> Table<KEYS> {
     /// A table for so many flows, on huge pages. `None`: out of memory.
     pub fn new(flows: u32, workers: u32) -> Option<Self> {
+        Self::growing(flows, flows, workers)
+    }
+
+    /// A table for `flows` flows at first, 1024 or more, and up to `most` when [`Self::set_max`] asks for them.
+    pub fn growing(flows: u32, most: u32, workers: u32) -> Option<Self> {
+        let config = Config { max: flows, max_reserve: most, workers, ..Config::default() };
         let hash = TupleHash::new(Some([1, 2, 3, 4])).ok()?;
         let memory = Options { huge: Huge::Madvise, prefault: true, ..Options::default() };
         let context = Context { hash, nat6: None };
-        Some(Self(table::Table::new(geometry::<KEYS>(flows, workers), context, memory).ok()?))
+        let table = table::Table::new(geometry::<KEYS>(&config), context, memory).ok()?;
+        Some(Self { table, config, max: AtomicU32::new(flows), setting: AtomicU32::new(0) })
+    }
+
+    /// The flows that it is meant for at present, and the most it can be told to hold.
+    pub fn max(&self) -> (u32, u32) {
+        (self.max.load(Ordering::Relaxed), self.config.most())
+    }
+
+    /// Entries in use or awaiting reclamation, those that workers keep at hand included.
+    pub fn used(&self) -> u64 {
+        let stats = self.table.stats();
+        stats.entries - stats.free
+    }
+
+    /// Whether a call of [`Self::set_max`] is at work.
+    pub fn is_growing(&self) -> bool {
+        self.setting.load(Ordering::Relaxed) != 0
+    }
+
+    /// As the product's `Table::set_max` with a higher `max`, in the calling thread, which must not be within a read section.
+    /// False: another call is at work, or there is no memory.
+    pub fn set_max(&self, max: u32) -> bool {
+        // Acquire: what the last call has done; pairs with the Release below.
+        if self.setting.swap(1, Ordering::Acquire) != 0 {
+            return false;
+        }
+        let done = self.grow(max).is_ok();
+        if done {
+            self.max.store(max, Ordering::Relaxed);
+        }
+        self.setting.store(0, Ordering::Release);
+        done
+    }
+
+    fn grow(&self, max: u32) -> Result<(), table::Error> {
+        let table = &self.table;
+        table.extend(entries(max, self.config.workers))?;
+        let buckets = (self.config.buckets() / 2 * KEYS) << self.config.doublings(max);
+        if table.buckets() < buckets {
+            let mut local = table.control();
+            while table.buckets() < buckets {
+                table.double(&mut local)?;
+            }
+            table.settle_growth(&mut local);
+        }
+        Ok(())
+    }
+
+    /// Where its slots stand, while nobody changes it.
+    pub fn chains(&self) -> Chains {
+        self.table.chains()
     }
 
     /// Bytes of the buckets of such a table, those for overflow included.
     pub fn index_bytes(flows: u32) -> u64 {
-        let Geometry { buckets, overflow, .. } = geometry::<KEYS>(flows, 1);
+        let config = Config { max: flows, ..Config::default() };
+        let Geometry { buckets, overflow, .. } = geometry::<KEYS>(&config);
         64 * (u64::from(buckets) + u64::from(overflow))
     }
 
     /// The access of worker `n`, one at a time; `None`: there is one.
     pub fn worker(&self, n: u32) -> Option<Worker<'_, KEYS>> {
-        Some(Worker { table: &self.0, local: self.0.local(n).ok()? })
+        Some(Worker { table: &self.table, local: self.table.local(n).ok()? })
     }
 }
 

@@ -32,7 +32,7 @@ pub mod packet_flag {
     pub const NOTRACK: u32 = 1;
     /// The transport checksum was verified by the NIC, or need not be: skip verification.
     pub const CHECKSUM_OK: u32 = 2;
-    /// It was put together of fragments ([`crate::defrag`]): fragment headers that are left in it (IPv6) are none of reassembly's.
+    /// It was put together of fragments: fragment headers that are left in it (IPv6) are not for reassembly any more.
     pub const REASSEMBLED: u32 = 4;
     /// Every flag there is. A packet with others is refused (reason `bad-packet`).
     pub const ALL: u32 = NOTRACK | CHECKSUM_OK | REASSEMBLED;

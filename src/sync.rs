@@ -143,10 +143,39 @@ impl Counter {
 
 /// Is this deliberate defect switched on? Compiled in with `--cfg conntab_mutate`, chosen at run time by the
 /// variable CONNTAB_MUTATION (`ci/mutations.sh`); otherwise the constant `false`.
+///
+/// So compiled, it is also where threads get into each other's way: if CONNTAB_PERTURB is set, a thread that asks gives its
+/// turn away now and then, in the middle of what it does (`ci/linearize.sh`).
 #[cfg(conntab_mutate)]
 pub(crate) fn mutated(name: &str) -> bool {
+    #[cfg(not(conntab_loom))]
+    perturb();
     static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     CHOSEN.get_or_init(|| std::env::var("CONNTAB_MUTATION").ok()).as_deref() == Some(name)
+}
+
+#[cfg(all(conntab_mutate, not(conntab_loom)))]
+fn perturb() {
+    use std::cell::Cell;
+    static THREADS: Counter = Counter(std::sync::atomic::AtomicU64::new(1));
+    // Each thread its own numbers.
+    fn seed() -> Cell<u64> {
+        THREADS.add(1);
+        Cell::new(THREADS.get().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+    thread_local!(static STATE: Cell<u64> = seed());
+    static WANTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    if *WANTED.get_or_init(|| std::env::var_os("CONNTAB_PERTURB").is_some()) {
+        let mut state = STATE.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        STATE.set(state);
+        // One in 64: every second operation or so is interrupted.
+        if state >> 58 == 0 {
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[cfg(not(conntab_mutate))]

@@ -143,13 +143,6 @@ impl Side for C {
     }
 }
 
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it writes the struct that is lent to it.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 #[inline(never)]
 fn run<S: Side>(side: &mut S, now: u64, slots: &[Slot], confirm: bool) -> Duration {
     let describe = |slot: &Slot| {
@@ -159,21 +152,21 @@ fn run<S: Side>(side: &mut S, now: u64, slots: &[Slot], confirm: bool) -> Durati
     };
     let packets: Vec<Packet<'_>> = slots.iter().map(describe).collect();
     let mut verdicts = vec![Verdict::default(); slots.len()];
-    let begin = cpu_time();
+    let clock = conntab_bench::Clock::start();
     for (packets, verdicts) in packets.chunks(BURST).zip(verdicts.chunks_mut(BURST)) {
         side.track(now, packets, verdicts);
         if confirm {
             side.confirm(now, verdicts);
         }
     }
-    let time = cpu_time() - begin;
+    let time = clock.stop();
     assert!(verdicts.iter().all(|v| v.state != CtState::Invalid && v.state != CtState::Drop));
     time
 }
 
-fn three(values: &mut [f64]) -> String {
-    values.sort_by(f64::total_cmp);
-    format!("{:7.2} {:7.2} {:7.2}", values[0], values[values.len() / 2], values[values.len() - 1])
+fn three(values: &[f64]) -> String {
+    let three = conntab_bench::three(values.iter().copied());
+    three.map_or(String::new(), |[min, median, max]| format!("{min:7.2} {median:7.2} {max:7.2}"))
 }
 
 /// One round: ns per packet in Rust and in C.
@@ -244,9 +237,9 @@ fn main() {
                 ratio.push(in_c / in_rust);
             }
             println!("{size} connections, {name}, bursts of {BURST}: ns per packet, min median max");
-            println!("    Rust  {}", three(&mut rust));
-            println!("    C     {}", three(&mut c));
-            println!("    ratio {}", three(&mut ratio));
+            println!("    Rust  {}", three(&rust));
+            println!("    C     {}", three(&c));
+            println!("    ratio {}", three(&ratio));
         }
     }
 }

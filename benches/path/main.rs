@@ -41,6 +41,7 @@ mod yardstick;
 use std::time::Duration;
 
 use conntab::Config;
+use conntab_bench::{Clock, Random};
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use world::World;
 use yardstick::Yardstick;
@@ -48,56 +49,10 @@ use yardstick::Yardstick;
 /// Packets in a burst.
 const BURST: usize = 32;
 
-/// xorshift64*: good enough, and next to nothing beside a cache miss.
-pub struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n as u128) >> 64) as usize
-    }
-}
-
-/// CPU time of this thread.
-struct Clock(Duration);
-
-impl Clock {
-    fn read() -> Duration {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: it writes the struct that is lent to it.
-        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-
-    fn start() -> Self {
-        Self(Self::read())
-    }
-
-    fn stop(self) -> Duration {
-        Self::read() - self.0
-    }
-}
-
 /// A size and its name.
 fn sizes() -> Vec<(String, usize)> {
     let names = std::env::var("CONNTAB_BENCH_SIZES").unwrap_or_else(|_| "10k,1M,10M".to_owned());
-    let size = |name: &str| {
-        let digits = name.trim_end_matches(['k', 'M']);
-        let unit = if name.ends_with('M') {
-            1_000_000
-        } else if name.ends_with('k') {
-            1000
-        } else {
-            1
-        };
-        (name.to_owned(), digits.parse::<usize>().expect("a size such as 10k") * unit)
-    };
+    let size = |name: &str| (name.to_owned(), conntab_bench::size(name).expect("a size such as 10k"));
     names.split(',').map(size).collect()
 }
 
@@ -127,10 +82,8 @@ fn ns_per_packet(bursts: u64, time: Duration) -> f64 {
 }
 
 fn three(values: impl Iterator<Item = f64>) -> String {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let last = values.len() - 1;
-    format!("{:.2} {:.2} {:.2}", values[0], values[values.len() / 2], values[last])
+    conntab_bench::three(values)
+        .map_or(String::new(), |[min, median, max]| format!("{min:.2} {median:.2} {max:.2}"))
 }
 
 fn measure(

@@ -206,7 +206,7 @@ impl World {
         for _ in 0..n {
             let place = self.random.below(self.flows.len());
             let id = if there { self.flows[place].id } else { !self.random.below(1 << 30) as u32 };
-            tuples.push(packets::tuple(id, self.random.next() >> 63 == 1));
+            tuples.push(packets::tuple(id, self.random.word() >> 63 == 1));
         }
         tuples
     }

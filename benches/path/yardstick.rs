@@ -5,7 +5,9 @@
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use crate::{BURST, Clock, Random};
+use conntab_bench::{Clock, Random, prefetch};
+
+use crate::BURST;
 
 /// A key as the table hashes it.
 pub type Key = [u64; 5];
@@ -45,18 +47,6 @@ fn array<T: Clone>(n: usize, value: T) -> Box<[T]> {
     items.into_boxed_slice()
 }
 
-#[inline(always)]
-fn prefetch<T>(at: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no architectural effect, and `at` is valid.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
 impl Yardstick {
     /// As many buckets and entries as conntab has.
     pub fn new(buckets: usize, entries: usize) -> Self {
@@ -65,10 +55,10 @@ impl Yardstick {
             buckets: array(buckets, Bucket([0; 8])),
             entries: array(entries, Entry { expires: 0, key: [0; 5] }),
             hasher: ahash::RandomState::with_seeds(
-                random.next(),
-                random.next(),
-                random.next(),
-                random.next(),
+                random.word(),
+                random.word(),
+                random.word(),
+                random.word(),
             ),
             keys: vec![[0; 5]; 64 * BURST].into(),
             random,
@@ -89,7 +79,7 @@ impl Yardstick {
             for key in &mut self.keys {
                 // As of an IPv4 tuple: two words are 0.
                 let random = &mut self.random;
-                *key = [random.next() >> 32, 0, random.next() >> 32, 0, random.next()];
+                *key = [random.word() >> 32, 0, random.word() >> 32, 0, random.word()];
             }
             let clock = Clock::start();
             self.run(now);

@@ -145,7 +145,8 @@ Verdicts:
 none to name, the tuple where the headers make no sense, the verdict of a frame without IP.
 
   NEW, ESTABLISHED, RELATED, INVALID and UNTRACKED are what a rule sees as ct state. DROP: the table is full, or the \
-packet lost a clash. FRAGMENT: fragments are not put together here.
+packet lost a clash. FRAGMENT: it waits for the other fragments of its datagram (the one that completes it is judged as the whole), or was \
+dropped as such: then the reason says why.
 
 Events:
   One line for each connection that begins (NEW), is replied to, changes its TCP state or becomes ASSURED (UPDATE), or \

@@ -197,6 +197,7 @@ struct SummaryObject<'a> {
     verdicts: BTreeMap<String, u64>,
     invalid: BTreeMap<&'static str, u64>,
     drop: BTreeMap<&'static str, u64>,
+    fragment: BTreeMap<&'static str, u64>,
     incomplete: Option<&'a str>,
 }
 
@@ -219,6 +220,7 @@ impl<'a> From<&'a Summary> for SummaryObject<'a> {
             verdicts: s.verdicts().collect(),
             invalid: s.reasons(CtState::Invalid).collect(),
             drop: s.reasons(CtState::Drop).collect(),
+            fragment: s.reasons(CtState::Fragment).collect(),
             incomplete: s.incomplete.as_deref(),
         }
     }

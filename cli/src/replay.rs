@@ -8,9 +8,11 @@ use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::time::Instant;
 
 use conntab::config::Config;
+use conntab::defrag::{Defrag, DefragConfig, Pushed};
 use conntab::event::{Event, EventKind};
+use conntab::packet::packet_flag;
 use conntab::tuple::{L3, Tuple, Zone};
-use conntab::{Connection, CtState, Handle, Packet, Table, Verdict, Worker};
+use conntab::{Connection, CtState, Handle, Packet, Reason, Table, Verdict, Worker};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use crate::args::{Output, Replay};
@@ -116,6 +118,9 @@ fn progress_bar(args: &Replay, size: u64) -> ProgressBar {
 
 /// The table and what feeds it.
 struct Player {
+    defrag: Defrag,
+    /// The latest packet that was put together.
+    whole: Vec<u8>,
     table: Table,
     worker: Worker,
     clock: Clock,
@@ -141,6 +146,8 @@ impl Player {
         })?;
         let worker = table.worker()?;
         Ok(Self {
+            defrag: Defrag::new(DefragConfig { prefault: false, ..DefragConfig::default() })?,
+            whole: Vec::new(),
             table,
             worker,
             clock: Clock::default(),
@@ -173,12 +180,44 @@ impl Player {
         };
         let bytes = &frame.bytes[offset..];
         let wire_len = frame.wire_len.saturating_sub(offset as u32);
-        let packet = [Packet::new(bytes).with_len(wire_len)];
-        let mut verdict = [Verdict::default()];
         let now = self.clock.now();
+        let fragment = Packet::new(bytes).with_len(wire_len);
+        // A fragment is as its datagram is, once that is complete; before, there is nothing to say.
+        let (mut buffer, mut dropped) = (std::mem::take(&mut self.whole), None);
+        let packet = match self.defrag.push(now, &fragment, 0) {
+            Pushed::Whole(whole) => {
+                buffer.clear();
+                buffer.extend_from_slice(whole.bytes());
+                Packet::new(&buffer).with_flags(packet_flag::REASSEMBLED)
+            }
+            Pushed::Dropped(reason) => {
+                dropped = Some(reason);
+                fragment
+            }
+            Pushed::Held | Pushed::NotAFragment => fragment,
+        };
+        let told = self.judge(time, now, packet, dropped, out);
+        self.whole = buffer;
+        told
+    }
+
+    /// A packet that is whole, or will never be.
+    fn judge(
+        &mut self,
+        time: Time,
+        now: u64,
+        packet: Packet<'_>,
+        dropped: Option<Reason>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let packet = [packet];
+        let mut verdict = [Verdict::default()];
         self.worker.track(now, &packet, &mut verdict);
         self.worker.confirm(now, &mut verdict, 1);
-        let [verdict] = verdict;
+        let [mut verdict] = verdict;
+        if let Some(reason) = dropped.filter(|_| verdict.state == CtState::Fragment) {
+            verdict.reason = reason;
+        }
         self.summary.count(&verdict);
         if self.verdicts {
             let tuple = text::tuple_of(&packet[0]);

@@ -53,7 +53,8 @@ pub(crate) struct Summary {
 impl Summary {
     pub(crate) fn count(&mut self, verdict: &Verdict) {
         self.verdicts[verdict.state as usize] += 1;
-        if matches!(verdict.state, CtState::Invalid | CtState::Drop) {
+        let lost = verdict.state == CtState::Fragment && verdict.reason != Reason::Fragment;
+        if lost || matches!(verdict.state, CtState::Invalid | CtState::Drop) {
             *self.reasons.entry((verdict.state.as_str(), verdict.reason)).or_default() += 1;
         }
     }
@@ -101,7 +102,7 @@ impl Summary {
             write!(out, " {name} {n}")?;
         }
         writeln!(out)?;
-        for state in [CtState::Invalid, CtState::Drop] {
+        for state in [CtState::Invalid, CtState::Drop, CtState::Fragment] {
             let mut label = state.as_str().to_lowercase();
             for (reason, n) in self.reasons(state) {
                 writeln!(out, "{label:<12} {n} {reason}")?;

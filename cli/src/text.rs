@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use conntab::connection::protocol_name;
 use conntab::event::Event;
-use conntab::packet::{Packet, Verdict};
+use conntab::packet::{CtState, Packet, Verdict};
 use conntab::reason::Reason;
 use conntab::tuple::{Direction, Tuple};
 use conntab::wire;
@@ -44,7 +44,7 @@ pub(crate) fn verdict(out: &mut impl Write, judged: &Judged<'_>) -> io::Result<(
     write!(out, "{} {verdict:<11} {direction:<8} {reason:<22} ", judged.time)?;
     match &judged.tuple {
         // The ports of a fragment are not looked at.
-        Some(tuple) if judged.reason == Reason::Fragment => {
+        Some(tuple) if judged.verdict.is_some_and(|verdict| verdict.state == CtState::Fragment) => {
             writeln!(out, "{} {}", protocol_name(tuple.l4), Tuple { l4: u8::MAX, ..*tuple })
         }
         Some(tuple) => writeln!(out, "{} {tuple}", protocol_name(tuple.l4)),

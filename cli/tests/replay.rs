@@ -439,3 +439,34 @@ fn all_that_end_at_one_moment_are_told_of() {
     let early = late.find(|line| !line.starts_with("[170.000000]"));
     assert_eq!(early, None);
 }
+
+/// A datagram in fragments is one packet: it is judged where it becomes complete. One that overlaps is nothing.
+#[test]
+fn fragments_are_put_together() {
+    let mut payload = udp(CLIENT, SERVER)[20..].to_vec();
+    payload.resize(40, 7);
+    payload[4..8].copy_from_slice(&[0, 40, 0, 0]);
+    let piece = |id: u8, from: usize, to: usize| {
+        let mut packet = ipv4(17, CLIENT.0, SERVER.0, &payload[from..to]);
+        packet[5] = id;
+        packet[6..8].copy_from_slice(&[if to < 40 { 0x20 } else { 0 }, (from / 8) as u8]);
+        packet
+    };
+    let file = capture(&[
+        (100, piece(1, 24, 40)),
+        (101, piece(1, 0, 24)),
+        (102, piece(2, 0, 24)),
+        (103, piece(2, 16, 40)),
+        (104, piece(3, 0, 24)),
+        (150, piece(3, 24, 40)),
+    ]);
+    let output = replay(&file, &["--verdicts"]);
+    let lines: Vec<Vec<&str>> =
+        stdout(&output).lines().take(6).map(|line| line.split_ascii_whitespace().collect()).collect();
+    let said: Vec<_> = lines.iter().map(|words| (words[1], words[3])).collect();
+    let waits = ("FRAGMENT", "fragment");
+    assert_eq!(said, [waits, ("NEW", "-"), waits, ("FRAGMENT", "frag-overlap"), waits, waits]);
+    assert!(stderr(&output).contains("fragment     1 frag-overlap"), "{}", stderr(&output));
+    let output = replay(&file, &["--at", "105"]);
+    assert!(table(&output)[0].contains("packets=1 bytes=60"), "{:?}", table(&output));
+}

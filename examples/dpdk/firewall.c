@@ -83,7 +83,7 @@ passes(const struct rules *rules, conntab_worker *worker, const struct conntab_v
 	case CONNTAB_NEW:
 		return from == INSIDE || is_service(rules, worker, verdict);
 	case CONNTAB_FRAGMENT:
-		/* conntab does not put fragments together yet; and one that nobody has judged may hold anything. */
+		/* Not put together here (conntab_defrag_push would); and one that nobody has judged may hold anything. */
 		return rules->pass_fragments;
 	default: /* CONNTAB_INVALID, CONNTAB_DROP */
 		return false;

@@ -32,8 +32,8 @@ usage: firewall [OPTION...] INSIDE OUTSIDE     between two interfaces (Linux, ro
 
   --allow PROTO/PORT,...   services inside that may be connected to from outside, such as tcp/80,udp/53
   --ftp PORT               connections to this TCP port have the helper of FTP: their data connections pass as RELATED
-  --pass-fragments         let fragments through unjudged. They are dropped otherwise: conntab does not put them together
-                           yet, and a fragment may hold anything
+  --pass-fragments         let fragments through unjudged. They are dropped otherwise: this example does not put them together
+                           (conntab::Defrag would), and a fragment may hold anything
   --set NAME=VALUE         a tunable, such as tcp_timeout_established=3600 (docs/tunables.md); may be repeated
   --max N                  the most connections (65536)
   --control PATH           answers the commands `stats`, `dump` and `events` at this UNIX socket

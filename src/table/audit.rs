@@ -3,15 +3,17 @@
 #[cfg(test)]
 use std::collections::HashMap;
 
+#[cfg(any(test, feature = "internals"))]
+use super::bucket::{self, meta};
 #[cfg(test)]
-use super::bucket::{self, CLOSED, EMPTY, meta};
+use super::bucket::{CLOSED, EMPTY};
 #[cfg(test)]
 use super::word::{LIVE, life};
 use super::{Core, Entry};
 #[cfg(test)]
 use super::{Local, MAX_CHAIN};
 use crate::sync::Counter;
-#[cfg(test)]
+#[cfg(any(test, feature = "internals"))]
 use crate::sync::Ordering;
 
 /// Rare events, one counter each.
@@ -67,6 +69,48 @@ impl<E: Entry> Core<E> {
             bounds: self.count.bounds.get(),
             lost: self.count.lost.get(),
         }
+    }
+}
+
+/// Where the slots of a table stand.
+#[cfg(feature = "internals")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chains {
+    /// Head buckets, and how many of them have an overflow bucket behind them.
+    pub heads: u64,
+    /// See `heads`.
+    pub linked: u64,
+    /// Occupied slots: all, those of first overflow buckets, those of further ones.
+    pub slots: u64,
+    /// See `slots`.
+    pub second: u64,
+    /// See `slots`.
+    pub further: u64,
+}
+
+#[cfg(feature = "internals")]
+impl<E: Entry> Core<E> {
+    /// Walks along all chains. Right while nobody changes them, and no growth goes on.
+    pub(crate) fn chains(&self) -> Chains {
+        let mut chains = Chains { heads: self.size(), ..Chains::default() };
+        for head in 0..chains.heads {
+            let mut bucket = self.head_in(chains.heads, head);
+            for length in 0..super::MAX_CHAIN {
+                let occupied =
+                    |slot: &&crate::sync::AtomicU64| bucket::occupied(slot.load(Ordering::Acquire));
+                let slots = bucket.slots.iter().filter(occupied).count() as u64;
+                chains.slots += slots;
+                match length {
+                    0 => {}
+                    1 => chains.second += slots,
+                    _ => chains.further += slots,
+                }
+                let Some(over) = meta::link(bucket.meta.load(Ordering::Acquire)) else { break };
+                chains.linked += u64::from(length == 0);
+                bucket = self.over(over);
+            }
+        }
+        chains
     }
 }
 
@@ -136,9 +180,13 @@ impl<E: Entry> Core<E> {
         self.audit_arrays()?;
         for head in 0..self.size() {
             let mut at = self.head_in(self.size(), head);
+            let marks = at.meta.load(Ordering::Acquire);
+            if marks != meta::INIT && meta::link(marks).is_none() {
+                return Err(format!("head {head} has nothing behind it and {marks:#x}"));
+            }
             let mut length = 1;
             loop {
-                slots += self.audit_bucket(at, head)?;
+                slots += self.audit_bucket(at, head, if length == 1 { u64::MAX } else { marks })?;
                 let meta = at.meta.load(Ordering::Acquire);
                 let Some(over) = meta::link(meta) else { break };
                 put(over, "linked")?;
@@ -219,8 +267,8 @@ impl<E: Entry> Core<E> {
         }
     }
 
-    /// The occupied slots of one bucket, each of which must belong here.
-    fn audit_bucket(&self, bucket: &bucket::Bucket, head: u64) -> Result<u64, String> {
+    /// The occupied slots of one bucket, each of which must belong here and have its mark (B1).
+    fn audit_bucket(&self, bucket: &bucket::Bucket, head: u64, marks: u64) -> Result<u64, String> {
         let mut occupied = 0;
         for slot in &bucket.slots {
             let word = slot.load(Ordering::Acquire);
@@ -229,6 +277,9 @@ impl<E: Entry> Core<E> {
                 let hash = self.hash(&self.key(index, dir));
                 if hash & (self.size() - 1) != head || bucket::slot(index, dir, self.tag(hash)) != word {
                     return Err(format!("slot {word:#x} does not belong into bucket {head}"));
+                }
+                if marks & meta::mark(bucket::tag_of(word)) == 0 {
+                    return Err(format!("slot {word:#x} behind bucket {head} has no mark: {marks:#x}"));
                 }
                 occupied += 1;
             } else if word != EMPTY && word != CLOSED {

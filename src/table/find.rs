@@ -29,6 +29,17 @@ impl<E: Entry> Core<E> {
     pub(super) fn walk<B>(
         &self,
         hash: u64,
+        visit: impl FnMut(&Bucket, Option<u32>) -> ControlFlow<B>,
+    ) -> Option<B> {
+        self.walk_marked(hash, 0, visit)
+    }
+
+    /// [`Core::walk`], beyond the head only if its meta word has a mark.
+    #[inline(always)]
+    fn walk_marked<B>(
+        &self,
+        hash: u64,
+        mark: u64,
         mut visit: impl FnMut(&Bucket, Option<u32>) -> ControlFlow<B>,
     ) -> Option<B> {
         let mut bucket = self.head(hash);
@@ -38,17 +49,24 @@ impl<E: Entry> Core<E> {
                 return Some(found);
             }
             // Acquire: pairs with the Release that linked the next bucket, for the contents of that bucket.
-            over = meta::link(bucket.meta.load(Ordering::Acquire));
+            let seen = bucket.meta.load(Ordering::Acquire);
+            // In whichever order with the slots: an entry stays where it was placed, so one that is LIVE all the while has its slot
+            // in the head, or behind it and its mark here (B1): who knows that it is LIVE sees no older word.
+            if over.is_none() && seen & mark != mark {
+                break;
+            }
+            over = meta::link(seen);
             bucket = self.over(over?);
         }
         None
     }
 
-    /// Visits every slot word along the chain that carries the hash's tag: all of them, since tags collide.
+    /// Visits the slot words along the chain that carry the hash's tag, those of all LIVE entries among them: each one, since
+    /// tags collide.
     #[inline(always)]
-    pub(super) fn tagged<B>(&self, hash: u64, mut visit: impl FnMut(u64) -> ControlFlow<B>) -> Option<B> {
+    fn tagged<B>(&self, hash: u64, mut visit: impl FnMut(u64) -> ControlFlow<B>) -> Option<B> {
         let tag = self.tag(hash);
-        self.walk(hash, |bucket, _| {
+        self.walk_marked(hash, meta::mark(tag), |bucket, _| {
             for slot in &bucket.slots {
                 // Acquire: pairs with the Release of `place`, for the key and the word of the entry.
                 let word = slot.load(order("slot-acquire", Ordering::Acquire));
@@ -140,7 +158,8 @@ impl<E: Entry> Core<E> {
         let mut overs = [0_u32; MAX_BURST];
         let mut chained = 0_u64;
         for i in bits(absent & !further) {
-            if let Some(over) = meta::link(self.head_in(size, hashes[i]).meta.load(Ordering::Acquire)) {
+            let seen = self.head_in(size, hashes[i]).meta.load(Ordering::Acquire);
+            if let Some(over) = meta::behind(seen, self.tag(hashes[i])) {
                 overs[i] = over;
                 chained |= 1 << i;
                 prefetch(self.over(over));

@@ -105,7 +105,7 @@ impl Geometry {
     pub(crate) fn overflow_after(overflow: u32, doublings: u32, workers: u32) -> u32 {
         let threads = workers.saturating_add(CONTROLS);
         (0..doublings).fold(overflow, |n, _| {
-            n.saturating_mul(2).saturating_add(threads.saturating_mul(MAX_CHAIN as u32)).min(1 << 30)
+            n.saturating_mul(2).saturating_add(threads.saturating_mul(MAX_CHAIN as u32)).min(meta::LINKS)
         })
     }
 
@@ -115,7 +115,7 @@ impl Geometry {
         let tagged = first >= self.tag_shift && last < self.tag_shift + TAG_BITS;
         last <= 28
             && (self.doublings == 0 || tagged)
-            && (self.overflow..=1 << 30).contains(&self.most_overflow)
+            && (self.overflow..=meta::LINKS).contains(&self.most_overflow)
             && (self.entries..u32::MAX).contains(&self.most_entries)
     }
 }
@@ -336,7 +336,9 @@ impl<E: Entry> Core<E> {
         for (i, words) in rest.chunks(SLOTS).enumerate() {
             open(self.over(buckets[i]), words, buckets.get(i + 1).copied());
         }
-        let ready = meta::with_link(meta::INIT, buckets.first().copied());
+        let marks = rest.iter().fold(0, |marks, word| marks | meta::mark(bucket::tag_of(*word)));
+        let marks = if mutated("fill-unmarked") { 0 } else { marks };
+        let ready = meta::with_link(meta::INIT, buckets.first().copied()) | marks;
         // Release: the contents of the overflow buckets; pairs with `walk`.
         let release = order("fill-link-relaxed", Ordering::Release);
         if head.meta.compare_exchange(0, ready, release, Ordering::Acquire).is_ok() {

@@ -328,8 +328,9 @@ impl<E: Entry> Core<E> {
     pub(super) fn place(&self, local: &mut Local<E>, hash: u64, word: u64) -> Result<(), Failure> {
         // An overflow bucket of ours, opened with `word` in it, not yet linked.
         let mut spare = None;
+        let mark = meta::mark(bucket::tag_of(word));
         let mut result = Err(Failure::Overflow);
-        'again: for _ in 0..ROUNDS {
+        'again: for round in 0..ROUNDS {
             let mut bucket = self.head(hash);
             for depth in 1.. {
                 if self.place_in(bucket, word) {
@@ -374,13 +375,29 @@ impl<E: Entry> Core<E> {
                         break 'again;
                     };
                     spare = Some(over);
-                    let linked = meta::with_link(seen, Some(over));
+                    // (B1): the mark comes with the first link.
+                    let mark = if depth == 1 && !mutated("link-unmarked") { mark } else { 0 };
+                    let linked = meta::with_link(seen, Some(over)) | mark;
                     // Release: the contents of the new bucket, ours included; pairs with `walk`. Acquire: we go on to the
                     // bucket that was linked instead.
                     let release = order("link-relaxed", Ordering::Release);
                     match bucket.meta.compare_exchange(seen, linked, release, Ordering::Acquire) {
                         Ok(_) => return Ok(()),
                         Err(now) => seen = now,
+                    }
+                }
+                // (B1), for what we place further along: once more in each round, and when another was faster to link.
+                let marked = seen & mark != 0
+                    || mutated("mark-never")
+                    || mutated("mark-once") && round > 0
+                    || mutated("mark-not-raced") && spare.is_some();
+                if depth == 1 && !marked {
+                    // Relaxed, both: our slot publishes it, and the link that came with `seen` (Acquire) keeps its own release.
+                    let (ok, err) = (Ordering::Relaxed, Ordering::Relaxed);
+                    let done = seen & meta::FROZEN == 0
+                        && bucket.meta.compare_exchange(seen, seen | mark, ok, err).is_ok();
+                    if !done && !mutated("mark-blind") {
+                        continue 'again;
                     }
                 }
                 let Some(next) = meta::link(seen) else { break };

@@ -34,8 +34,8 @@
 //!   insert or delete it asks a bounded piece of work.
 //!
 //! # Invariants
-//! Stated where they live: life and attempts in [`word`] (W1..W3), slots and chains here, lists in [`stack`], what
-//! may be retired in [`reclaim`] (R1), growth in [`grow`].
+//! Stated where they live: life and attempts in [`word`] (W1..W3), slots and chains here, the marks of what
+//! is behind a head in [`bucket`] (B1), lists in [`stack`], what may be retired in [`reclaim`] (R1), growth in [`grow`].
 //! - **(I1)** The word is the truth; slots are hints that lead to it. Readers accept only LIVE.
 //! - **(I2)** An entry in INS has zero to two slots, in READY and LIVE exactly its two (one if its keys are equal),
 //!   afterwards its one cleaner (the winner of the change to DEAD; for KILLED the inserter) removes each once.
@@ -72,6 +72,8 @@ pub(crate) mod word;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "internals")]
+pub use audit::Chains;
 pub(crate) use insert::{Failure, Insert};
 pub(crate) use reclaim::Local;
 
@@ -142,7 +144,7 @@ impl Geometry {
     fn valid(&self) -> bool {
         self.buckets.is_power_of_two()
             && self.buckets <= 1 << 28
-            && self.overflow <= 1 << 30
+            && self.overflow <= meta::LINKS
             && (1..u32::MAX).contains(&self.entries)
             && (1..=1 << 16).contains(&self.workers)
             && self.tag_shift <= u64::BITS - TAG_BITS

@@ -243,9 +243,12 @@ impl<E: Entry> Core<E> {
         if self.epoch_matters.load(Ordering::Relaxed) && !mutated("skip-epoch") {
             for dir in 0..2 {
                 let hash = self.hash(&self.key(index, dir));
-                let slot = self.tagged(hash, |slot| match super::bucket::index(slot) == index {
-                    true => std::ops::ControlFlow::Break(()),
-                    false => std::ops::ControlFlow::Continue(()),
+                let slot = self.walk(hash, |bucket, _| {
+                    let words = bucket.slots.iter().map(|slot| slot.load(Ordering::Acquire));
+                    match words.map(super::bucket::index).any(|other| other == index) {
+                        true => std::ops::ControlFlow::Break(()),
+                        false => std::ops::ControlFlow::Continue(()),
+                    }
                 });
                 assert!(slot.is_none(), "retired while it can be reached (R1)");
             }

@@ -285,7 +285,11 @@ impl<E: Entry> Core<E> {
                     continue;
                 }
                 let behind_link = meta::link(if mutated("link-stale") { early } else { behind });
-                let past = meta::with_link(seen, behind_link);
+                // (B1): with the last link go the marks.
+                let past = match mutated("unlink-unmarks") && behind_link.is_some() {
+                    true => meta::with_link(meta::with_link(seen, None), behind_link),
+                    false => meta::with_link(seen, behind_link),
+                };
                 if mutated("retire-before-unlink") {
                     self.retire_bucket(local, next);
                 }
@@ -293,6 +297,9 @@ impl<E: Entry> Core<E> {
                 // `seen` has neither CLOSED nor FROZEN, so neither has the bucket if we succeed.
                 match bucket.meta.compare_exchange(seen, past, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => {
+                        if mutated("unmark-late") && behind_link.is_none() {
+                            bucket.meta.fetch_and(!u64::from(u32::MAX), Ordering::AcqRel);
+                        }
                         if !mutated("retire-before-unlink") {
                             self.retire_bucket(local, next);
                         }

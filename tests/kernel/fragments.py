@@ -158,3 +158,172 @@ def steps(rng):
 def settings(rng):
     """short times, and waits around them"""
     return {"net.ipv4.ipfrag_time": 2, "net.netfilter.nf_conntrack_frag6_timeout": rng.choice((1, 2))}
+
+
+# ---------------------------------------------------------------- by hand
+def udp_of(v6, size, ports=(5000, 53), dst=None):
+    src, to = HOSTS[v6]
+    to = dst or to
+    return udp(src, to, *ports, bytes(i * 7 & 255 for i in range(size - 8)))
+
+
+def cut(v6, body, ident, begin, end, more, proto=UDP, src=None, dst=None, extensions=(), **header):
+    src, dst = src or HOSTS[v6][0], dst or HOSTS[v6][1]
+    piece = (body + bytes(2000))[begin:end] if begin < 65000 else bytes(end - begin)
+    if v6:
+        head = b"\0" + struct.pack("!HI", begin & ~7 | more, ident)
+        return ipv6(src, dst, proto, piece, extensions=[*extensions, (44, head)], **header)
+    df = header.pop("df", 0)
+    return ipv4(src, dst, proto, piece, ident=ident, fragment=begin // 8 | more << 13 | df << 14, **header)
+
+
+OVERLAPS = (
+    ("a repetition", ((0, 80, 1), (0, 80, 1), (80, 400, 0))), ("within one piece", ((0, 80, 1), (8, 40, 1), (80, 400, 0))),
+    ("across two that came in order", ((0, 80, 1), (80, 160, 1), (40, 120, 1), (160, 400, 0))),
+    ("both again, as one", ((0, 80, 1), (80, 160, 1), (0, 160, 1), (160, 400, 0))),
+    ("across one that filled a hole", ((0, 80, 1), (160, 240, 1), (80, 160, 1), (40, 120, 1), (240, 400, 0))),
+    ("across two that came backwards", ((160, 240, 1), (80, 160, 1), (120, 200, 1), (0, 80, 1), (240, 400, 0))),
+    ("behind a hole, in order", ((160, 240, 1), (240, 320, 1), (200, 280, 1), (0, 160, 1), (320, 400, 0))),
+    ("by eight bytes", ((0, 80, 1), (72, 160, 1), (0, 80, 1), (80, 400, 0))),
+    ("covers all", ((80, 160, 1), (0, 240, 1), (0, 80, 1), (80, 160, 1), (160, 400, 0))))
+ENDS = (
+    ("the last again", ((200, 400, 0), (200, 400, 0), (0, 200, 1))), ("its end again", ((200, 400, 0), (320, 400, 0), (0, 200, 1))),
+    ("the last again, more to follow", ((200, 400, 0), (200, 400, 1), (0, 200, 1))),
+    ("first more to follow, then not", ((200, 400, 1), (200, 400, 0), (0, 200, 1))),
+    ("not before all is there", ((200, 400, 1), (0, 200, 1), (200, 400, 0))),
+    ("a shorter last", ((200, 400, 0), (200, 392, 0), (0, 200, 1))), ("a longer one", ((200, 392, 0), (392, 400, 0), (0, 200, 1))),
+    ("more beyond the last", ((200, 392, 0), (392, 400, 1), (0, 200, 1))),
+    ("a last below what is there", ((200, 400, 1), (80, 160, 0), (0, 80, 1), (80, 400, 0))),
+    ("an empty last", ((0, 80, 1), (80, 80, 0), (80, 400, 0))), ("an empty one", ((0, 80, 1), (80, 80, 1), (80, 400, 0))),
+    ("an empty last far off", ((0, 80, 1), (160, 160, 0), (80, 160, 1))),
+    ("an empty last, alone", ((80, 80, 0), (80, 400, 0), (0, 80, 1))), ("an empty first", ((0, 0, 1), (0, 80, 1), (80, 400, 0))))
+LENGTHS = (
+    ("85 bytes, more to follow", ((0, 80, 1), (80, 165, 1), (160, 400, 0))),
+    ("the same, then all of it", ((0, 80, 1), (80, 165, 1), (80, 400, 0))),
+    ("a first of 85", ((80, 400, 0), (0, 85, 1), (0, 80, 1))), ("four bytes", ((0, 80, 1), (80, 84, 1), (80, 400, 0))),
+    ("beyond 65535", ((0, 80, 1), (65528, 66000, 1), (80, 400, 0), (0, 80, 1))),
+    ("beyond 65535, odd", ((0, 80, 1), (65528, 65999, 1), (80, 400, 0))), ("up to 65535", ((0, 80, 1), (65528, 65535, 0), (80, 400, 0))))
+ATOMIC = (
+    ("its own only fragment, among others", ((0, 80, 1), (0, 400, 0), (80, 400, 0))),
+    ("a short one", ((80, 160, 1), (0, 80, 0), (0, 80, 1), (160, 400, 0))), ("the last was there", ((80, 400, 0), (0, 400, 0), (0, 80, 1))),
+    ("its end was told", ((400, 400, 0), (0, 400, 0))), ("a first without headers", ((80, 400, 0), (0, 0, 1), (0, 80, 1))))
+
+
+def by_hand(script):
+    """script: the class Script of handmade.py"""
+    for v6, family in ((0, "v4"), (1, "v6")):
+        for name, about, parts in (("overlaps", "what overlaps, and what only repeats", OVERLAPS),
+                                   ("ends", "where a datagram ends, told in different ways", ENDS),
+                                   ("lengths", "lengths that are no multiples of eight, or too large", LENGTHS),
+                                   ("atomic", "fragments that are whole packets (RFC 6946), with the identification of others", ATOMIC)):
+            s = script("frag-%s-%s" % (name, family), about, "fragments")
+            for ident, (note, fragments) in enumerate(parts, 1):
+                for at, (begin, end, more) in enumerate(fragments):
+                    s.packet(0, cut(v6, udp_of(v6, 400), ident, begin, end, more), None if at else note)
+            yield s
+
+        s = script("frag-ecn-" + family, "congestion marks of two fragments (RFC 3168 section 5.3)", "fragments")
+        for first in range(4):
+            for second in range(4):
+                mark = lambda ecn: {"tclass" if v6 else "tos": ecn | (0x20 if ecn == first else 0x40)}
+                ident = 1 + first * 4 + second
+                s.packet(0, cut(v6, udp_of(v6, 160), ident, 0, 80, 1, **mark(first)), "%d and %d" % (first, second))
+                s.packet(0, cut(v6, udp_of(v6, 160), ident, 80, 160, 0, **mark(second)))
+        yield s
+
+        hops = lambda n: {"hops" if v6 else "ttl": n}
+        s = script("frag-headers-" + family, "the first fragment's header counts, whatever the others have", "fragments")
+        for ident, (first, second, note) in enumerate(((33, 9, "hops"), (1, 9, "none left in the first"), (9, 1, "in the second"))):
+            s.packet(0, cut(v6, udp_of(v6, 400), ident, 80, 400, 0, **hops(second)), note)
+            s.packet(0, cut(v6, udp_of(v6, 400), ident, 0, 80, 1, **hops(first)))
+        s.packet(0, cut(v6, udp_of(v6, 400), 9, 0, 80, 1), "from either side")
+        s.packet(1, cut(v6, udp_of(v6, 400), 9, 80, 400, 0))
+        for ident, proto in ((20, 17), (21, 6), (20, 6)):
+            s.packet(0, cut(v6, udp_of(v6, 400), ident, 80 if ident == 20 and proto == 6 else 0, 400 if proto == 6 and ident == 20 else 80,
+                            not (proto == 6 and ident == 20), proto), "protocol %d" % proto)
+        yield s.packet(0, cut(v6, udp_of(v6, 400), 20, 80, 400, 0))
+
+        s = script("frag-sizes-" + family, "when, and how, a router fragments again", "fragments")
+        for ident, size in enumerate((81, 88, 89, 96, 128, 160), 1):
+            s.packet(0, cut(v6, udp_of(v6, size), ident, 0, 80, 1), "%d bytes" % size)
+            s.packet(0, cut(v6, udp_of(v6, size), ident, 80, size, 0))
+        for ident, at in enumerate(((0, 80, 320, 400), (0, 320, 400), (0, 8, 400), (0, 1440, 2880, 4000)), 20):
+            for begin, end in reversed(list(zip(at, at[1:]))):
+                s.packet(0, cut(v6, udp_of(v6, at[-1]), ident, begin, end, end < at[-1]))
+        seg = tcp(*HOSTS[v6], 1000, 80, ".", 1000, 77, 1000, bytes(300))
+        for ident, at in enumerate(((0, 16, 160, 320), (0, 24, 160, 320)), 30):
+            for begin, end in zip(at, at[1:]):
+                s.packet(0, cut(v6, seg, ident, begin, end, end < at[-1], TCP))
+        yield s
+
+        dst = ROUTER[v6][0]
+        s = script("frag-to-router-" + family, "fragments for the router itself, whose answers are fragmented if they must be", "fragments")
+        for ident, size in enumerate((800, 3008), 1):
+            echo = icmp(HOSTS[v6][0], dst, 128 if v6 else 8, 0, b"\0\7\0\1", bytes(size - 8))
+            for begin in range(0, size, 1480 if size > 1480 else 400):
+                end = min(size, begin + (1480 if size > 1480 else 400))
+                s.packet(0, cut(v6, echo, ident, begin, end, end < size, ICMPV6 if v6 else ICMP, dst=dst))
+        for begin, end in ((0, 1480), (1480, 3000)):
+            s.packet(0, cut(v6, udp_of(v6, 3000, (1, 9), dst), 5, begin, end, end < 3000, dst=dst), "nobody listens")
+        yield s
+
+        time = {"net.ipv4.ipfrag_time": 2, "net.netfilter.nf_conntrack_frag6_timeout": 2}
+        s = script("frag-time-" + family, "time counts from the first to arrive", "fragments", {"sysctl": time})
+        s.packet(0, cut(v6, udp_of(v6, 400), 1, 0, 80, 1)).packet(0, cut(v6, udp_of(v6, 400), 2, 0, 80, 1)).wait(1500)
+        s.packet(0, cut(v6, udp_of(v6, 400), 1, 80, 160, 1)).packet(0, cut(v6, udp_of(v6, 400), 2, 80, 400, 0)).wait(1500)
+        s.packet(0, cut(v6, udp_of(v6, 400), 1, 160, 400, 0), "too late").packet(0, cut(v6, udp_of(v6, 400), 1, 0, 160, 1), "anew")
+        s.packet(0, cut(v6, udp_of(v6, 400), 3, 0, 80, 1)).wait(500)
+        s.steps.append({"sysctl": {name: 30 for name in time}})
+        yield s.wait(2500).packet(0, cut(v6, udp_of(v6, 400), 3, 80, 400, 0), "it had the old time")
+
+    s = script("frag-df", "DF: the whole has it if the longest fragment had; no fragment asks for an error", "fragments")
+    for ident, (size, first, second) in enumerate((size, a, b) for size in (80, 200, 240) for a, b in ((1, 1), (1, 0), (0, 1))):
+        for n, ttl in enumerate((64, 1)):
+            s.packet(0, cut(0, udp_of(0, 400), 2 * ident + n, 0, size, 1, df=first, ttl=ttl), "%d bytes %d, %d bytes %d" % (
+                size, first, 400 - size, second))
+            s.packet(0, cut(0, udp_of(0, 400), 2 * ident + n, size, 400, 0, df=second))
+    yield s
+
+    s = script("frag-options", "IPv4 options: those of the first fragment, in all that leave if they are to be copied", "fragments")
+    alert, route = b"\x94\4\0\0", b"\7\x0b\4" + bytes(8)
+    for ident, (first, second) in enumerate(((alert, alert), (alert, b""), (b"", alert), (route, route), (route, b""), (alert + route, b""))):
+        for begin, end in ((0, 80), (80, 240), (240, 400)):
+            s.packet(0, cut(0, udp_of(0, 400), ident, begin, end, end < 400, options=second if begin else first, df=ident & 1))
+    yield s
+
+    s = script("frag-extensions", "IPv6 extension headers before, in and behind what is fragmented", "fragments")
+    hop, dest, routing = (0, b"\0\1\4\0\0\0\0"), (60, b"\0\1\4\0\0\0\0"), (43, b"\0\4\0\0\0\0\0")
+    auth = (51, b"\4" + bytes(22))
+    chains = ((hop, hop), (hop, None), (None, hop), (dest, dest), (routing, routing), (auth, auth), (auth, None))
+    for ident, (first, second) in enumerate(chains):
+        for begin, end in ((0, 80), (80, 400)):
+            chain = [x for x in (second if begin else first,) if x]
+            s.packet(0, cut(1, udp_of(1, 400), ident, begin, end, end < 400, extensions=chain))
+    for ident, (kind, header) in enumerate((hop, dest, routing, (44, b"\0\0\0\0\0\0\7"), (44, b"\0\0\1\0\0\0\7"), (44, b"\0\0\x08\0\0\0\7")), 20):
+        body = b"\x11" + header + udp_of(1, 400)
+        for begin, end in ((0, 80), (80, 408)):
+            s.packet(0, cut(1, body, ident, begin, end, end < 408, kind), "header %d within" % kind)
+    body = b"\x3c" + dest[1] + b"\x11" + dest[1] + udp_of(1, 400)
+    for begin, end in ((0, 16), (16, 416)):
+        s.packet(0, cut(1, body, 40, begin, end, end < 416, 60), "the first holds no transport header")
+    yield s
+
+    s = script("frag-too-far", "fragments of the same source between two of a datagram, ipfrag_max_dist 3", "fragments",
+               {"sysctl": {"net.ipv4.ipfrag_max_dist": 3, "net.ipv4.ipfrag_time": 10}})
+    body, ident = udp_of(0, 400), 100
+    for between, first, second in ((2, (0, 80), (80, 400)), (3, (0, 80), (80, 400)), (4, (0, 80), (40, 400))):
+        ident += 100
+        s.packet(0, cut(0, body, ident, *first, 1), "%d between" % between)
+        for n in range(between):
+            s.packet(0, cut(0, body, ident + 1 + n, 0, 80, 1))
+        s.packet(0, cut(0, body, ident, *second, 0)).packet(0, cut(0, body, ident, 0, second[0], 1))
+    s.packet(0, cut(0, body, 900, 0, 80, 1), "another source does not count")
+    for n in range(5):
+        s.packet(0, cut(0, body, 901 + n, 0, 80, 1, src="10.1.0.2"))
+    yield s.packet(0, cut(0, body, 900, 80, 400, 0))
+
+    s = script("frag-interfaces", "IPv6 fragments to a group or a link-local address belong to an interface", "fragments")
+    for ident, dst in enumerate(("ff02::1", "fe80::5", "fd00:2::1")):
+        body = udp_of(1, 400, dst=dst)
+        s.packet(0, cut(1, body, ident, 0, 80, 1, dst=dst), dst).packet(1, cut(1, body, ident, 80, 400, 0, dst=dst))
+    yield s

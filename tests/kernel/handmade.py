@@ -4,6 +4,7 @@
 what they send and not by their text; `source` names the one in question.
 """
 import struct
+import fragments
 from packets import GRE, ICMP, ICMPV6, MSS, NOP, SACK_OK, TCP, UDP, UDPLITE
 from packets import address, icmp, ip, ipv4, ipv6, option, tcp, udp, udplite
 
@@ -354,3 +355,4 @@ def everything():
     yield from rules_of_ours()
     yield from router()
     yield from selftests()
+    yield from fragments.by_hand(Script)

@@ -9,9 +9,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
+use conntab_bench::Clock;
+
 use crate::packets::Slot;
 use crate::traffic::{CHUNK, Traffic, seal};
-use crate::{Error, Tracker, clock};
+use crate::{Error, Tracker};
 
 /// CS1, which the rules do not track.
 const NOTRACK: u8 = 8 << 2;
@@ -97,11 +99,11 @@ impl Kernel {
             seal(&mut frame.bytes);
         }
         let device = if forward { &mut self.forwarding } else { &mut self.dropping };
-        let begin = clock();
+        let clock = Clock::start();
         for frame in &self.frames[..n] {
             device.write_all(&frame.bytes[..frame.len])?;
         }
-        Ok(clock() - begin)
+        Ok(clock.stop())
     }
 
     /// The slots tracked and not tracked, in turns the one and the other first: how many ns longer tracking took.

@@ -12,7 +12,6 @@ mod tracker;
 mod traffic;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use kernel::Kernel;
 use tracker::Conntab;
@@ -30,14 +29,6 @@ trait Tracker {
     fn bytes_per_flow(&self, flows: usize) -> Result<f64, Error>;
 }
 
-/// CPU time of this thread.
-fn clock() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it writes the struct that is lent to it.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 /// Chunks of new connections in a round, which add to the table until they are deleted: enough that the memory of those
 /// of the last round has left the second-level cache before it is used again.
 const OPENINGS: usize = 16;
@@ -53,9 +44,7 @@ type Work = fn(&mut dyn Tracker, usize) -> Result<Option<f64>, Error>;
 
 /// Minimum, median and maximum.
 fn three(values: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    [values[0], values[values.len() / 2], values[values.len() - 1]]
+    conntab_bench::three(values).expect("samples")
 }
 
 fn row(tracker: &str, flows: usize, workload: &str, [min, median, max]: [f64; 3], unit: &str) {

@@ -6,9 +6,11 @@ use conntab::packet::packet_flag::CHECKSUM_OK;
 use conntab::tuple::{Tuple, protocol};
 use conntab::{Config, CtState, Handle, Packet, Reason, Table, Verdict, Worker};
 
+use conntab_bench::{Clock, Random};
+
 use crate::packets::{self, Slot};
-use crate::traffic::{CHUNK, Protocol, Random, Traffic};
-use crate::{Error, Tracker, clock};
+use crate::traffic::{CHUNK, Protocol, Traffic};
+use crate::{Error, Tracker};
 
 const BURST: usize = 32;
 /// Connections that a step of a turnover deletes and opens.
@@ -64,7 +66,7 @@ impl Conntab {
             ids.extend(ids.len() as u32..(ids.len() + n) as u32);
             handles.extend(this.open(n)?);
         }
-        let (mut random, mut chosen) = (Random::new(), vec![false; flows]);
+        let (mut random, mut chosen) = (Random(0x2545_f491_4f6c_dd1d), vec![false; flows]);
         let (mut done, mut next_id) = (0, flows as u32);
         while done < turnovers * flows {
             let places = choose(&mut random, flows, STEP.min(flows), &mut chosen);
@@ -139,7 +141,7 @@ impl Conntab {
         };
         let packets: Vec<Packet<'_>> = self.slots[..n].iter().map(describe).collect();
         self.now += 1;
-        let begin = clock();
+        let clock = Clock::start();
         for (packets, verdicts) in packets.chunks(BURST).zip(self.verdicts.chunks_mut(BURST)) {
             let verdicts = &mut verdicts[..packets.len()];
             self.worker.track(self.now, packets, verdicts);
@@ -147,7 +149,7 @@ impl Conntab {
                 self.worker.confirm(self.now, verdicts, u64::MAX);
             }
         }
-        clock() - begin
+        clock.stop()
     }
 
     fn check(&self, n: usize, state: CtState) -> Result<(), Error> {

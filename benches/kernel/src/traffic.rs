@@ -1,5 +1,7 @@
 //! The packets, the same for both trackers: made from a seed, so that each side can make them again for itself.
 
+use conntab_bench::Random;
+
 use crate::packets::{self, Slot};
 
 /// Packets in a chunk: written outside the clock, then played within it.
@@ -62,23 +64,6 @@ pub fn seal(header: &mut [u8]) {
     header[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
 }
 
-/// xorshift64*
-#[derive(Clone)]
-pub struct Random(u64);
-
-impl Random {
-    pub const fn new() -> Self {
-        Self(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((u128::from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)) * n as u128) >> 64) as usize
-    }
-}
-
 /// The packets of one tracker's run. Clones make the same packets.
 #[derive(Clone)]
 pub struct Traffic {
@@ -92,7 +77,12 @@ pub struct Traffic {
 impl Traffic {
     /// Of these connections, which are open; new ones are numbered from `next_id`.
     pub fn new(protocol: Protocol, ids: impl Iterator<Item = u32>, next_id: u32) -> Self {
-        Self { protocol, flows: ids.map(|id| (id, 0)).collect(), next_id, random: Random::new() }
+        Self {
+            protocol,
+            flows: ids.map(|id| (id, 0)).collect(),
+            next_id,
+            random: Random(0x2545_f491_4f6c_dd1d),
+        }
     }
 
     pub fn ids(&self) -> impl Iterator<Item = u32> {

@@ -62,7 +62,7 @@ fn bars(area: &Area<'_>, title: &str, bars: &[Bar]) -> Result<(), Box<dyn Error>
         let end = NAMES + (value / most * f64::from(room)).round() as i32;
         area.draw(&Text::new(name.clone(), (8, y + 1), style.clone()))?;
         area.draw(&Rectangle::new([(NAMES, y), (end, y + 13)], colour.filled()))?;
-        area.draw(&Text::new(crate::clock::short(*value), (end + 5, y + 1), style.clone()))?;
+        area.draw(&Text::new(crate::figures::short(*value), (end + 5, y + 1), style.clone()))?;
     }
     Ok(())
 }
@@ -92,7 +92,7 @@ fn peers(csv: &Csv, threads: &str) -> Plot {
             let name = row.get("structure");
             let colour = match name {
                 "conntab" | "onekey" => colour(0),
-                "z32" | "z32small" | "y32" => colour(2),
+                name if name.starts_with("z32") || name == "y32" => colour(2),
                 _ => colour(1),
             };
             (name.to_owned(), row.number("median"), colour)

@@ -9,8 +9,8 @@ use conntab::tuple::Tuple;
 use conntab::{CtState, Handle, Packet, Table, Verdict, Worker};
 
 use crate::BURST;
-use crate::clock::{Clock, Random};
 use crate::packets::{self, Slot};
+use conntab_bench::{Clock, Random};
 
 /// Packets in a chunk: they are written before the clock starts, and lie in the cache as in a NIC's ring.
 pub const CHUNK: usize = 64 * BURST;

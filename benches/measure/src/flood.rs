@@ -16,14 +16,16 @@
 use conntab::{Config, CtState, Stats, Table};
 
 use crate::BURST;
-use crate::clock::{Clock, huge_pages, three};
+use conntab_bench::Clock;
+
 use crate::field::{CHUNK, Flows, Lane, START, udp};
+use crate::figures::{huge_pages, three};
 use crate::packets::{self, Slot};
 
 #[derive(clap::Args)]
 pub struct Options {
     /// Connections that the table holds
-    #[arg(long, default_value = "1M", value_parser = crate::size)]
+    #[arg(long, default_value = "1M", value_parser = conntab_bench::size)]
     max: usize,
     /// Shares of them that are ASSURED, in %
     #[arg(long, value_delimiter = ',', default_value = "10,50,90,100")]

@@ -26,14 +26,14 @@ use conntab::{Config, CtState, Table, Verdict};
 use hdrhistogram::Histogram;
 
 use crate::BURST;
-use crate::clock;
 use crate::field::{CHUNK, Flows, Lane, START, udp};
+use crate::figures;
 use crate::packets;
 
 #[derive(clap::Args)]
 pub struct Options {
     /// Flows that send
-    #[arg(long, default_value = "1M", value_parser = crate::size)]
+    #[arg(long, default_value = "1M", value_parser = conntab_bench::size)]
     flows: usize,
     /// Slices of each case
     #[arg(long, default_value_t = 40)]
@@ -76,7 +76,7 @@ impl Tally {
     /// Runs the ring's packets; how long it took, in ns.
     fn measure(&mut self, lane: &mut Lane, now: u64, packets: usize) -> u64 {
         self.laps.clear();
-        lane.run(now, packets, || self.laps.push((clock::cpu(), clock::wall())));
+        lane.run(now, packets, || self.laps.push((conntab_bench::cpu(), conntab_bench::wall())));
         for (from, to) in self.laps.iter().zip(&self.laps[1..]) {
             let (cpu, wall) = (to.0 - from.0, to.1 - from.1);
             self.cpu.saturating_record(cpu);
@@ -325,8 +325,8 @@ pub fn run(options: &Options) {
     );
     println!(
         "# in each burst: a reading of the thread's CPU clock ({:.0} ns) and of the wall's ({:.0} ns)",
-        clock::cost(clock::cpu),
-        clock::cost(clock::wall)
+        figures::cost(conntab_bench::cpu),
+        figures::cost(conntab_bench::wall)
     );
     println!("load,case,p50,p99,p99.9,p99.99,max,pauses_over_1ms,bursts,unit");
     let next = &AtomicU32::new(FLOOD);

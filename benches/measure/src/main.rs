@@ -9,8 +9,8 @@
 //! Times are CPU time of the thread unless they say otherwise. What is compared is taken in turns within one run.
 
 mod charts;
-mod clock;
 mod field;
+mod figures;
 mod flood;
 mod latency;
 #[path = "../../path/packets.rs"]
@@ -26,7 +26,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use clock::{Clock, Random};
 
 /// Packets in a burst.
 const BURST: usize = 32;
@@ -57,17 +56,6 @@ enum Command {
         #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"))]
         docs: PathBuf,
     },
-}
-
-/// A size such as 10k or 1M.
-fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.char_indices().next_back() {
-        Some((at, 'k')) => (&text[..at], 1000),
-        Some((at, 'M')) => (&text[..at], 1_000_000),
-        _ => (text, 1),
-    };
-    let number: usize = digits.parse().map_err(|e| format!("{e}: a number such as 10k or 1M is needed"))?;
-    Ok(number * unit)
 }
 
 fn main() -> ExitCode {

@@ -18,14 +18,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use conntab::{Config, Table};
 
-use crate::clock::{Clock, Random, huge_pages, three};
+use conntab_bench::{Clock, Random};
+
 use crate::field::{CHUNK, Flows, Lane, START, udp};
+use crate::figures::{huge_pages, three};
 use crate::wheel::Wheel;
 
 #[derive(clap::Args)]
 pub struct Options {
     /// Connections
-    #[arg(long, default_value = "10M", value_parser = crate::size)]
+    #[arg(long, default_value = "10M", value_parser = conntab_bench::size)]
     flows: usize,
     /// Samples of each figure
     #[arg(long, default_value_t = 3)]

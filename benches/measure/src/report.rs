@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::charts;
-use crate::clock::short;
+use crate::figures::short;
 
 /// A CSV file: lines that begin with # are comments.
 #[derive(Debug, Default)]

@@ -14,14 +14,16 @@ use conntab::tuple::Tuple;
 use conntab::{Config, Table};
 
 use crate::BURST;
-use crate::clock::{self, Clock, Random, three};
+use conntab_bench::{Clock, Random};
+
 use crate::field::{CHUNK, Flows, Lane, START};
+use crate::figures::{self, three};
 use crate::yardstick::Yardstick;
 
 #[derive(clap::Args)]
 pub struct Options {
     /// Flows
-    #[arg(long, value_delimiter = ',', value_parser = crate::size,
+    #[arg(long, value_delimiter = ',', value_parser = conntab_bench::size,
           default_value = "10k,30k,100k,300k,1M,3M,10M,30M,100M")]
     flows: Vec<usize>,
     /// Turnovers before measuring; above 10M flows there are none
@@ -107,7 +109,7 @@ fn lookup(lane: &mut Lane, flows: &Flows, share: &Share, chunks: u64, now: u64) 
     let (mut ns, mut found) = (0, 0);
     for chunk in 0..chunks {
         let random = &mut lane.random;
-        let mut tuple = || flows.tuple(share.choose(chunk, random), random.next() >> 63 == 1);
+        let mut tuple = || flows.tuple(share.choose(chunk, random), random.word() >> 63 == 1);
         let tuples: Vec<Tuple> = (0..CHUNK).map(|_| tuple()).collect();
         let clock = Clock::start();
         let mut section = lane.worker.section();
@@ -198,7 +200,7 @@ fn point(options: &Options, n: usize, yardstick_beside: bool) {
         "# {n} flows: {} buckets, {:.1} bytes a flow, {turnovers} turnovers, {} on huge pages{}",
         buckets,
         table.memory() as f64 / n as f64,
-        clock::huge_pages(),
+        figures::huge_pages(),
         if yardstick_beside { "" } else { "; z32 before the table was made, for want of memory" },
     );
     let yardstick = |threads| yardstick_beside.then(|| Yardstick::new(buckets / threads, n / threads));
@@ -235,7 +237,7 @@ pub fn run(options: &Options) {
         let config = Config { max: n as u32 + 1024, workers: 2, ..Config::default() };
         let table = config.memory().expect("a size that is allowed") + 2 * n as u64;
         // As much as the table has in buckets and entries; and something for everybody else.
-        let (yardstick, free) = (table * 9 / 10, clock::free_memory() / 100 * 92);
+        let (yardstick, free) = (table * 9 / 10, conntab_bench::free_memory() / 100 * 92);
         if table > free {
             println!("# {n} flows: {} MB are more than this machine has free", table >> 20);
             continue;

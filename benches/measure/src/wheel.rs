@@ -108,7 +108,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Random;
+    use conntab_bench::Random;
 
     /// Each expires at its tick, whatever happened to it meanwhile.
     #[test]

@@ -7,7 +7,11 @@
 use std::sync::Barrier;
 use std::time::Duration;
 
-use crate::keys::{self, Random};
+use ::conntab::bench::Chains;
+
+use conntab_bench::{Clock, Random};
+
+use crate::keys;
 use crate::memory::{self, Resident};
 use crate::{BURST, Hands, Key, Maker, Name, Peer, Size};
 
@@ -32,6 +36,11 @@ pub enum Work {
     ChurnMixed,
 }
 
+impl Work {
+    /// All, in the order in which they are measured.
+    pub const ALL: [Self; 5] = [Self::Single, Self::Hit, Self::Miss, Self::Churn, Self::ChurnMixed];
+}
+
 /// Lookups, and deletions with as many insertions, of the steps of a churn.
 type Pattern = &'static [(usize, usize)];
 
@@ -39,28 +48,12 @@ const GATHERED: Pattern = &[(18 * BURST, BURST)];
 const MIXED: Pattern = &[(30, 1), (28, 2), (30, 1), (28, 2), (28, 2)];
 const TURNOVER: Pattern = &[(0, BURST)];
 
-/// Which clock.
-#[derive(Clone, Copy)]
-enum Clock {
-    Thread = libc::CLOCK_THREAD_CPUTIME_ID as isize,
-    Process = libc::CLOCK_PROCESS_CPUTIME_ID as isize,
-}
-
-impl Clock {
-    fn read(self) -> Duration {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: it writes the struct that is lent to it.
-        unsafe { libc::clock_gettime(self as libc::clockid_t, &mut time) };
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-
-    /// Adds the time of `work` to `sum`.
-    fn time<T>(self, sum: &mut Duration, work: impl FnOnce() -> T) -> T {
-        let begin = self.read();
-        let done = work();
-        *sum += self.read() - begin;
-        done
-    }
+/// Adds the thread's CPU time of `work` to `sum`.
+fn timed<T>(sum: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let clock = Clock::start();
+    let done = work();
+    *sum += clock.stop();
+    done
 }
 
 /// A structure full of flows.
@@ -127,9 +120,9 @@ impl<'m> Field<'m> {
         let peer = (maker.make)(size)?;
         let mut field = Self { maker, peer, size, ids, names, now: 1, before, after: before, filled: 0.0 };
         if !maker.yardstick {
-            let process = Clock::Process.read();
-            let done = field.each(size.threads, 0, false, |hands, share| share.fill(hands));
-            let process = Clock::Process.read() - process;
+            let begin = conntab_bench::process();
+            let done = field.each(size.threads, 0, "", |hands, share| share.fill(hands));
+            let process = Duration::from_nanos(conntab_bench::process() - begin);
             let rates: Vec<_> = done.iter().map(|&(n, time, _)| (n, time)).collect();
             field.filled = if size.grow {
                 // What a thread of the library does for growth counts, the making of keys does not.
@@ -158,7 +151,7 @@ impl<'m> Field<'m> {
     /// Deletes and inserts `turnovers` times as many flows as there are, chosen at random, with all threads.
     pub fn age(&mut self, turnovers: usize) {
         let ops = turnovers * self.size.flows * 2 / self.size.threads;
-        self.each(self.size.threads, 1, false, |hands, share| share.churn(hands, TURNOVER, ops));
+        self.each(self.size.threads, 1, "", |hands, share| share.churn(hands, TURNOVER, ops));
     }
 
     /// What must be told of it.
@@ -166,8 +159,24 @@ impl<'m> Field<'m> {
         self.peer.remark()
     }
 
-    /// Does `ops` operations in each of `threads` threads; million operations per second over all threads.
-    pub fn sample(&mut self, work: Work, threads: usize, ops: usize, seed: u64, other: bool) -> f64 {
+    /// See [`Peer::chains`].
+    pub fn chains(&self) -> Option<Chains> {
+        self.peer.chains()
+    }
+
+    /// See [`Peer::chain`].
+    pub fn chain(&mut self, chains: &Chains) {
+        self.peer.chain(chains);
+    }
+
+    /// Whether [`Self::sample`] can be called with this name.
+    pub fn has(&self, other: &str) -> bool {
+        other.is_empty() || self.peer.other_hands(0, other).is_some()
+    }
+
+    /// Does `ops` operations in each of `threads` threads; million operations per second over all threads. `other`: of
+    /// [`Maker::others`], or empty.
+    pub fn sample(&mut self, work: Work, threads: usize, ops: usize, seed: u64, other: &str) -> f64 {
         let done = self.each(threads, seed, other, |hands, share| match work {
             Work::Single => {
                 share.look(hands, ops, true, |hands, keys, flows, now| hands.single(keys, flows, now))
@@ -176,7 +185,7 @@ impl<'m> Field<'m> {
                 share.look(hands, ops, true, |hands, keys, flows, now| hands.burst(keys, flows, now))
             }
             Work::Miss => {
-                share.look(hands, ops, false, |hands, keys, flows, now| hands.burst(keys, flows, now))
+                share.look(hands, ops, false, |hands, keys, flows, now| hands.miss(keys, flows, now))
             }
             Work::Churn => share.churn(hands, GATHERED, ops),
             Work::ChurnMixed => share.churn(hands, MIXED, ops),
@@ -189,7 +198,7 @@ impl<'m> Field<'m> {
         &mut self,
         threads: usize,
         seed: u64,
-        other: bool,
+        other: &str,
         work: impl Fn(&mut dyn Hands, &mut Share<'_>) -> T + Sync,
     ) -> Vec<T> {
         let flows = self.size.flows;
@@ -199,7 +208,7 @@ impl<'m> Field<'m> {
         let barrier = Barrier::new(threads);
         let mut names = self.names.chunks_mut(part);
         let shares = self.ids.chunks_mut(part).enumerate().map(|(n, ids)| {
-            let random = Random::new(seed << 8 | n as u64);
+            let random = keys::random(seed << 8 | n as u64);
             let names = names.next().unwrap_or_default();
             Share { ids, names, first: n * part, flows, both, now, random }
         });
@@ -207,7 +216,10 @@ impl<'m> Field<'m> {
         std::thread::scope(|scope| {
             let run = |(n, mut share): (usize, Share<'_>)| {
                 pin(n);
-                let mut hands = if other { peer.other_hands(n).expect("it has them") } else { peer.hands(n) };
+                let mut hands = match other {
+                    "" => peer.hands(n),
+                    name => peer.other_hands(n, name).expect("it has them"),
+                };
                 barrier.wait();
                 work(&mut *hands, &mut share)
             };
@@ -230,12 +242,12 @@ impl Share<'_> {
         let mut names = [0; CHUNK];
         let mut keys = Vec::with_capacity(CHUNK);
         for first in (0..self.ids.len()).step_by(CHUNK) {
-            Clock::Thread.time(&mut made, || {
+            timed(&mut made, || {
                 keys.clear();
                 keys.extend(self.ids[first..].iter().take(CHUNK).map(|id| keys::key((*id).into())));
             });
             let names = &mut names[..keys.len()];
-            let done = Clock::Thread.time(&mut time, || hands.insert(&keys, names, self.now));
+            let done = timed(&mut time, || hands.insert(&keys, names, self.now));
             assert_eq!(done, keys.len(), "flows are missing");
             if let Some(to) = self.names.get_mut(first..first + names.len()) {
                 to.copy_from_slice(names);
@@ -266,7 +278,7 @@ impl Share<'_> {
             }
             let mut spent = Duration::ZERO;
             let now = self.now + i as u32;
-            let found = Clock::Thread.time(&mut spent, || call(hands, &keys, &flows, now));
+            let found = timed(&mut spent, || call(hands, &keys, &flows, now));
             assert_eq!(found, if there { CHUNK } else { 0 }, "wrong answers");
             time += if i < warm { Duration::ZERO } else { spent };
         }
@@ -309,7 +321,7 @@ impl Share<'_> {
             }
             new.resize(fresh.len(), 0);
             let now = self.now;
-            let answers = Clock::Thread.time(&mut time, || {
+            let answers = timed(&mut time, || {
                 let (mut s, mut c, mut since) = (0, 0, 0);
                 let mut answers = [0; 3];
                 for &(lookups, changes) in &steps {

@@ -20,7 +20,7 @@ struct Args {
     #[arg(long, value_delimiter = ',')]
     structures: Vec<String>,
     /// Numbers of flows, such as 10k,1M
-    #[arg(long, value_delimiter = ',', value_parser = size, default_value = "10k,1M,10M")]
+    #[arg(long, value_delimiter = ',', value_parser = conntab_bench::size, default_value = "10k,1M,10M")]
     flows: Vec<usize>,
     /// Numbers of threads
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
@@ -38,23 +38,14 @@ struct Args {
     #[arg(long)]
     turnovers: Option<usize>,
     /// Operations of a sample in each thread
-    #[arg(long, value_parser = size, default_value = "1M")]
+    #[arg(long, value_parser = conntab_bench::size, default_value = "1M")]
     ops: usize,
     /// Bytes that structures may take together, such as 16000M [default: what is left]
-    #[arg(long, value_parser = size)]
+    #[arg(long, value_parser = conntab_bench::size)]
     memory: Option<usize>,
     /// Fill one structure and print the bytes that became resident
     #[arg(long, hide = true)]
     resident: Option<String>,
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'k') => (&text[..text.len() - 1], 1000),
-        Some(b'M') => (&text[..text.len() - 1], 1_000_000),
-        _ => (text, 1),
-    };
-    digits.parse::<usize>().map(|n| n * unit).map_err(|_| format!("not a number: {text}"))
 }
 
 /// The allocator takes huge pages where it can, and keeps what it has: a map that is filled again meets no page faults.
@@ -118,7 +109,8 @@ fn main() {
         args.flows = vec![10_000_000];
         args.workloads = ["single-hit", "burst32-hit", "burst32-miss"].map(str::to_owned).to_vec();
     }
-    let known: Vec<_> = conntab_peers::makers().iter().flat_map(|maker| [maker.name, maker.other]).collect();
+    let makers = conntab_peers::makers();
+    let known: Vec<_> = makers.iter().flat_map(|maker| maker.names()).collect();
     if let Some(unknown) = args.structures.iter().find(|name| !known.contains(&name.as_str())) {
         eprintln!("no structure is called '{unknown}'; there are: {}", known.join(" "));
         std::process::exit(2);

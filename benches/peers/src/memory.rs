@@ -152,24 +152,3 @@ pub fn difference(after: &[(usize, usize)], before: &[(usize, usize)]) -> Vec<(u
     }
     fresh
 }
-
-/// Bytes that can be had without paging anything out.
-pub fn available() -> usize {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kb =
-        line.and_then(|rest| rest.split_ascii_whitespace().next()).and_then(|kb| kb.parse::<usize>().ok());
-    kb.map_or(usize::MAX, |kb| kb << 10)
-}
-
-#[inline(always)]
-pub(crate) fn prefetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch has no architectural effect, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}

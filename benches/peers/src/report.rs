@@ -46,19 +46,11 @@ impl Report {
     /// Writes what there is as lines, and forgets it.
     pub fn take(&mut self) -> Vec<String> {
         let mut lines: Vec<String> = self.remarks.drain(..).map(|text| format!("# {text}")).collect();
-        for (row, mut values) in std::mem::take(&mut self.samples) {
-            values.sort_by(f64::total_cmp);
-            let middle = values.len() / 2;
-            let median = if values.len() % 2 == 1 {
-                values[middle]
-            } else {
-                (values[middle - 1] + values[middle]) / 2.0
-            };
+        for (row, values) in std::mem::take(&mut self.samples) {
+            let [min, median, max] = conntab_bench::three(values).expect("a row has samples");
             let Row { structure, flows, threads, workload: (_, workload), unit, .. } = row;
             lines.push(format!(
-                "{structure},40,{flows},{threads},{workload},{:.2},{median:.2},{:.2},{unit}",
-                values[0],
-                values[values.len() - 1]
+                "{structure},40,{flows},{threads},{workload},{min:.2},{median:.2},{max:.2},{unit}"
             ));
         }
         lines

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use ::conntab::bench::Chains;
+
 use crate::field::{Field, Work};
 use crate::memory::{self, Resident};
 use crate::report::{Report, Row};
@@ -43,8 +45,6 @@ pub const WORKLOADS: [&str; 9] = [
     "memory-index",
 ];
 
-const FULL: [Work; 5] = [Work::Single, Work::Hit, Work::Miss, Work::Churn, Work::ChurnMixed];
-
 fn workload(name: &str) -> (usize, &'static str) {
     let place = WORKLOADS.iter().position(|known| *known == name).expect("a workload");
     (place, WORKLOADS[place])
@@ -79,7 +79,7 @@ impl<'p> Run<'p> {
         let mut makers = makers();
         let wanted = |maker: &Maker| {
             let named = |name: &str| plan.structures.iter().any(|wanted| wanted == name);
-            maker.yardstick || plan.structures.is_empty() || named(maker.name) || named(maker.other)
+            maker.yardstick || plan.structures.is_empty() || maker.names().any(named)
         };
         makers.retain(wanted);
         Self { plan, makers, report: Report::default(), begin: Instant::now(), resident }
@@ -187,14 +187,14 @@ impl<'p> Run<'p> {
 
     /// What is measured on full structures: all that fit stand in memory together, yardsticks and those that must be aged always.
     fn full(&mut self, makers: &[Maker], flows: usize) {
-        if !FULL.iter().any(|work| self.wants(name(*work))) {
+        if !Work::ALL.iter().any(|work| self.wants(name(*work))) {
             return;
         }
         let threads = self.plan.threads.iter().copied().max().unwrap_or(1);
         let size = Size { flows, threads, grow: false };
         let stays = |maker: &Maker| maker.yardstick || maker.turnovers > 0;
         let bytes = |maker: &Maker| (maker.bytes)(flows) + 12 * flows;
-        let room = self.plan.memory.unwrap_or(memory::available() / 16 * 15);
+        let room = self.plan.memory.unwrap_or(conntab_bench::free_memory() as usize / 16 * 15);
         let mut left = room.saturating_sub(makers.iter().filter(|maker| stays(maker)).map(bytes).sum());
         let all = left;
         let mut groups: Vec<Vec<usize>> = vec![Vec::new()];
@@ -208,7 +208,7 @@ impl<'p> Run<'p> {
             groups.last_mut().expect("one").push(place);
         }
         let mut fields: Vec<Option<Field<'_>>> = makers.iter().map(|_| None).collect();
-        for group in &groups {
+        for (group_no, group) in groups.iter().enumerate() {
             for (place, maker) in makers.iter().enumerate() {
                 if group.contains(&place) || stays(maker) {
                     if fields[place].is_none() {
@@ -218,9 +218,38 @@ impl<'p> Run<'p> {
                     fields[place] = None;
                 }
             }
+            if group_no == 0 {
+                self.chain(&mut fields, size);
+            }
             let names: Vec<_> = fields.iter().flatten().map(|field| field.maker.name).collect();
             self.report.remark(format!("{flows} flows, interleaved: {}", names.join(" ")));
             self.rounds(&mut fields, size);
+        }
+    }
+
+    /// Gives the yardsticks as many keys in overflow buckets as conntab's tables have now.
+    fn chain(&mut self, fields: &mut [Option<Field<'_>>], size: Size) {
+        for place in 0..fields.len() {
+            let Some(field) = &fields[place] else { continue };
+            let Some(chains) = field.chains() else { continue };
+            let maker = field.maker;
+            let keys = if maker.both { 2 } else { 1 };
+            assert_eq!(chains.slots, (size.flows * keys) as u64, "a slot for each key");
+            let Chains { heads, linked, slots, second, further } = chains;
+            self.report.remark(format!(
+                "{} at {} flows: of {slots} keys {:.2}% in second buckets of chains, {:.3}% in further ones; \
+                 {:.2}% of {heads} heads have an overflow bucket",
+                maker.name,
+                size.flows,
+                second as f64 / slots as f64 * 100.0,
+                further as f64 / slots as f64 * 100.0,
+                linked as f64 / heads as f64 * 100.0,
+            ));
+            fields.iter_mut().flatten().filter(|field| field.maker.like == maker.name).for_each(
+                |yardstick| {
+                    yardstick.chain(&chains);
+                },
+            );
         }
     }
 
@@ -247,30 +276,33 @@ impl<'p> Run<'p> {
     fn rounds(&mut self, fields: &mut [Option<Field<'_>>], full: Size) {
         // Once without counting: what was filled long ago has left the caches, and perhaps the host's memory.
         for field in fields.iter_mut().flatten() {
-            field.sample(Work::Hit, full.threads, self.plan.ops, 0xffff, false);
+            field.sample(Work::Hit, full.threads, self.plan.ops, 0xffff, "");
         }
         let before = Resident::now().small();
-        let works: Vec<Work> = FULL.into_iter().filter(|work| self.wants(name(*work))).collect();
+        let works: Vec<Work> = Work::ALL.into_iter().filter(|work| self.wants(name(*work))).collect();
         for round in 0..self.plan.rounds {
             // A system that looks for idle memory may have split huge pages meanwhile.
             memory::collapse(&memory::large());
             for &threads in &self.plan.threads {
                 self.say(&format!("{} flows: round {}, {threads} threads", full.flows, round + 1));
                 for (w, &work) in works.iter().enumerate() {
-                    let seed = (round * FULL.len() + w) as u64;
+                    let seed = (round * Work::ALL.len() + w) as u64;
                     let size = Size { threads, ..full };
                     // What has churned is not what was filled any more: it is measured last, and again in the next round.
                     for (place, field) in fields.iter_mut().enumerate() {
                         let Some(field) = field else { continue };
                         let maker = field.maker;
-                        if maker.yardstick && !matches!(work, Work::Single | Work::Hit) {
-                            continue;
+                        if maker.works.contains(&work) {
+                            let value = field.sample(work, threads, self.plan.ops, seed, "");
+                            self.add((place, maker.name), size, name(work), value);
                         }
-                        let value = field.sample(work, threads, self.plan.ops, seed, false);
-                        self.add((place, maker.name), size, name(work), value);
-                        if !maker.other.is_empty() && matches!(work, Work::Single | Work::Hit) {
-                            let value = field.sample(work, threads, self.plan.ops, seed + 1000, true);
-                            self.add((place, maker.other), size, name(work), value);
+                        for (n, (other, works)) in maker.others.iter().enumerate() {
+                            if works.contains(&work) && field.has(other) {
+                                // Keys that have not just been looked up.
+                                let seed = seed + 1000 * (n as u64 + 1);
+                                let value = field.sample(work, threads, self.plan.ops, seed, other);
+                                self.add((place, other), size, name(work), value);
+                            }
                         }
                     }
                 }

@@ -42,12 +42,24 @@ fn every_structure_in_every_workload() {
     };
     let tables = conntab_peers::makers().iter().filter(|maker| !maker.yardstick).count();
     for threads in ["1", "2"] {
-        // Yardsticks, and the other hands of conntab's table.
-        assert_eq!(count("burst32-hit", threads), tables + 3 + 1, "{lines:#?}");
-        for workload in ["burst32-miss", "insert", "churn", "churn-mixed"] {
+        // Yardsticks, those with overflow buckets, and the other hands of conntab's table.
+        for workload in ["single-hit", "burst32-hit"] {
+            assert_eq!(count(workload, threads), tables + 3 + 3 + 1, "{lines:#?}");
+        }
+        assert_eq!(count("burst32-miss", threads), tables + 2 + 3, "{lines:#?}");
+        for workload in ["insert", "churn", "churn-mixed"] {
             assert_eq!(count(workload, threads), tables, "{workload}");
         }
+        for structure in ["conntab", "onekey"] {
+            let row =
+                rows.iter().find(|row| row[0] == structure && row[3] == threads && row[4] == "insert-grow");
+            assert!(row.is_some(), "{structure} grows: {lines:#?}");
+        }
     }
+    let counted = |structure: &str| {
+        lines.iter().any(|line| line.starts_with(&format!("# {structure} at 2000 flows: of ")))
+    };
+    assert!(counted("conntab") && counted("onekey"), "{lines:#?}");
     assert!(
         !lines.iter().any(|line| line.contains("invalid") || line.contains("bucket nodes")),
         "{lines:#?}"

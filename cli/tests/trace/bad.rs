@@ -119,7 +119,6 @@ fn rules() {
             r#"{"at": "mangle", "do": {"expect": {"protocol": "udp", "timeout_s": 0, "size": 1, "dport": 1}}}"#,
             "expect: timeout_s and size are at least 1",
         ),
-        (r#"{"at": "mangle", "do": {"expect": {}}}"#, r#""expect" is not supported yet"#),
         (r#"{"at": "raw", "do": {"zone": 65536}}"#, "zone is a number from 0 to 65535, not 65536"),
         (
             r#"{"at": "mangle", "do": {"mark": "width"}}"#,

@@ -309,7 +309,10 @@ fn ignore(record: &mut Record, state: State, direction: Direction, kind: Kind, s
     let last: &mut Last = &mut record.last;
     last.note(direction, kind);
     last.seq = segment.seq;
-    last.ack = segment.ack;
+    // What a SYN or SYN/ACK acknowledges is passed over (scenario random-tcp-1001-0985).
+    if kind == Kind::Ack {
+        last.ack = segment.ack;
+    }
     last.end = window::end_of(segment);
     last.window = segment.window;
     if kind == Kind::Syn {

@@ -18,12 +18,21 @@ pub struct Args {
     pub area: String,
     /// Scenarios to play instead of random ones: files, or directories of them
     pub files: Vec<PathBuf>,
+    /// A capture (pcap, pcapng) to play instead, rewritten onto the router's two sides
+    #[arg(long, conflicts_with = "files")]
+    pub pcap: Option<PathBuf>,
+    /// Silences in a capture keep their length (else one second is the longest)
+    #[arg(long)]
+    pub real_time: bool,
     /// Routers at work at the same time
     #[arg(long, default_value_t = 16)]
     pub jobs: usize,
     /// Where scenarios that differ are written
     #[arg(long, short, default_value = "target/kernel")]
     pub output: PathBuf,
+    /// Write what the kernel decided of every scenario there
+    #[arg(long)]
+    pub record: Option<PathBuf>,
     /// Scenarios and areas of this list are left out (as tests/corpus/EXCEPTIONS.txt)
     #[arg(long)]
     pub except: Option<PathBuf>,

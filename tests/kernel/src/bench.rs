@@ -6,8 +6,8 @@ use conntab_cli::trace;
 use serde_json::Value;
 
 use crate::record::{self, Failed, record};
-use crate::rig::Rig;
-use crate::traces::leaves_traces;
+use crate::rig::{Ports, Rig};
+use crate::traces::{has_fragments, leaves_traces};
 
 /// The table's clock when a scenario begins.
 const ORIGIN: u64 = 1_000_000;
@@ -27,8 +27,8 @@ pub struct Bench {
 
 /// What came of a scenario.
 pub enum Outcome {
-    /// Equal. `again`: why it had to be recorded anew.
-    Equal { again: Option<String> },
+    /// Equal. `again`: what differed at first.
+    Equal { again: Option<String>, recorded: Value },
     /// Different, three times over. What differs, and the kernel's recording.
     Different { what: String, recorded: Value },
     /// Not compared, and why.
@@ -62,7 +62,7 @@ impl Bench {
                 Err(failed) => return Ok(Outcome::NotCompared(failed.to_string())),
             };
             match trace::difference(&recorded, &ours) {
-                None => return Ok(Outcome::Equal { again: first }),
+                None => return Ok(Outcome::Equal { again: first, recorded }),
                 Some(what) if again == AGAIN => return Ok(Outcome::Different { what, recorded }),
                 Some(what) => first = first.or(Some(what)),
             }
@@ -89,7 +89,8 @@ impl Bench {
     /// `careful`: in a namespace of its own, and waiting for what is slow.
     fn record(&mut self, scenario: &Value, careful: bool) -> Result<Value, Failed> {
         if careful || leaves_traces(scenario) {
-            let mut rig = Rig::new(record::rules(scenario))?;
+            let ports = if has_fragments(scenario) { Ports::Wires } else { Ports::Taps };
+            let mut rig = Rig::new(ports, record::rules(scenario))?;
             return record(&mut rig, scenario, &self.kernel, careful);
         }
         let mut rig = match self.shared.take() {
@@ -97,7 +98,7 @@ impl Bench {
                 rig.enter(record::rules(scenario))?;
                 rig
             }
-            None => Rig::new(record::rules(scenario))?,
+            None => Rig::new(Ports::Taps, record::rules(scenario))?,
         };
         let recorded = record(&mut rig, scenario, &self.kernel, false);
         if rig.clear()? {

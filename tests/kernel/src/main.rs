@@ -2,13 +2,15 @@
 //! into both, packet by packet, and all that can be seen is compared in the same run; what differs is shrunk to the
 //! shortest scenario that still does. `ci/kernel.sh` runs it.
 //!
-//! `source` gives scenarios, `rig` is a router made of the kernel, `record` plays a scenario into it, `bench` compares,
+//! `source` gives scenarios, `capture` makes them of captures, `rig` is a router made of the kernel, `record` plays a scenario into it, `bench` compares,
 //! `shrink` shortens, `summary` counts. Everything happens in network namespaces of its own.
 
 #[cfg(target_os = "linux")]
 mod args;
 #[cfg(target_os = "linux")]
 mod bench;
+#[cfg(target_os = "linux")]
+mod capture;
 #[cfg(target_os = "linux")]
 mod conntrack;
 #[cfg(target_os = "linux")]
@@ -29,6 +31,8 @@ mod summary;
 mod tap;
 #[cfg(target_os = "linux")]
 mod traces;
+#[cfg(target_os = "linux")]
+mod wire;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {

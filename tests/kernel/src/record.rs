@@ -12,8 +12,11 @@ use crate::rig::{Rig, Seen};
 /// How much all delays together may come to: no wait of a scenario ends nearer than that to the edge of a timeout.
 const MOST_LATE: Duration = Duration::from_millis(120);
 
-/// What of a step is a step's own; all else was seen.
+/// What a step does.
 const DOES: [&str; 7] = ["in", "packet", "wait_ms", "note", "sysctl", "nft", "host"];
+
+/// What was seen.
+const SEEN: [&str; 5] = ["t_ms", "verdict", "table", "expect", "events"];
 
 #[derive(Debug)]
 pub enum Failed {
@@ -164,12 +167,14 @@ pub fn bytes(hex: &str) -> Option<Vec<u8>> {
 
 /// One step a line, as files are.
 pub fn text(recorded: &Value) -> String {
-    let steps: Vec<_> = steps(recorded).iter().map(Value::to_string).collect();
-    let mut head = recorded.clone();
-    if let Some(fields) = head.as_object_mut() {
-        fields.remove("steps");
-    }
-    let head = head.to_string();
-    let head = head.strip_suffix('}').unwrap_or(&head);
-    format!("{head},\"steps\":[\n{}\n]}}\n", steps.join(",\n"))
+    let head = in_order(recorded, &["name", "about", "area", "random", "source", "kernel", "config"]);
+    let names = [&DOES[..], &SEEN].concat();
+    let steps: Vec<_> =
+        steps(recorded).iter().map(|step| format!("{{{}}}", in_order(step, &names))).collect();
+    format!("{{{head},\"steps\":[\n{}\n]}}\n", steps.join(",\n"))
+}
+
+fn in_order(object: &Value, names: &[&str]) -> String {
+    let fields = names.iter().filter_map(|name| Some(format!("\"{name}\":{}", object.get(name)?)));
+    fields.collect::<Vec<_>>().join(",")
 }

@@ -1,11 +1,11 @@
-//! The router of `docs/scenarios.md`, made of the running kernel: a network namespace with a TAP device for each side,
-//! and rules that tell by NFLOG what was decided of a packet.
+//! The router of `docs/scenarios.md`, made of the running kernel: a network namespace with a device for each side, and rules that tell by NFLOG what was decided of a packet.
 //!
 //! A rig belongs to the thread that made it, which is in its namespace from then on.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,11 +15,18 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::conntrack::{self, cta};
 use crate::netlink::{Message, Netlink, REQUEST, REQUEST_ACK, Request};
 use crate::tap::Tap;
+use crate::wire::Wire;
 
 /// The router's devices, and what sends to them.
 const DEVICES: [&str; 2] = ["r0", "r1"];
 const ROUTER: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 0x10], [2, 0, 0, 0, 0, 0x20]];
 const WIRE: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 0x11], [2, 0, 0, 0, 0, 0x21]];
+
+/// Where [`Ports::Wires`] are asked for: the pairs whose far ends are in another namespace.
+const PAIRS: &str = "\
+link add r0 type veth peer name w0 mtu 1600 address 02:00:00:00:00:11 netns WIRE
+link add r1 type veth peer name w1 mtu 1600 address 02:00:00:00:00:21 netns WIRE
+";
 
 /// Both families, one route to each side; no link-local addresses (they would come with `up` in the same line).
 const NETWORK: &str = "\
@@ -46,9 +53,21 @@ route add default via fd00:ff:2::2
 const OWN_V6: [&str; 2] = ["fd0000ff000100000000000000000001 80", "fd0000ff000200000000000000000001 80"];
 const LOCAL_ROUTE: &str = " 80200001 ";
 
+/// Milliseconds, as a busy machine takes them.
+const WAITS: u32 = 20_000;
+
+/// Datagrams without a payload from 10.1.0.1 to 10.2.0.1, and back.
+const PROBE: [u8; 28] =
+    [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0xcd, 10, 1, 0, 1, 10, 2, 0, 1, 0, 9, 0, 9, 0, 8, 0, 0];
+const PROBE_BACK: [u8; 28] =
+    [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0xcd, 10, 2, 0, 1, 10, 1, 0, 1, 0, 9, 0, 9, 0, 8, 0, 0];
+
 /// Before there are devices.
 const BEFORE: [(&str, &str); 2] =
     [("net.ipv6.conf.default.accept_dad", "0"), ("net.ipv6.conf.default.router_solicitations", "0")];
+
+/// How many of the settings let packets through.
+const FORWARDING: usize = 5;
 
 /// No ICMP error is held back, all that is invalid is logged.
 const SETTINGS: [(&str, &str); 17] = [
@@ -71,6 +90,9 @@ const SETTINGS: [(&str, &str); 17] = [
     ("net.netfilter.nf_log.10", "nfnetlink_log"),
 ];
 
+/// So many packets are taken from a device in one go.
+const MANY: usize = 64;
+
 /// NFLOG groups: the kernel's own words about invalid packets, and our rules.
 const WORDS: u16 = 0;
 const RULES: u16 = 1;
@@ -90,9 +112,39 @@ const NESTED: u16 = 0x8000;
 /// `NFNLGRP_CONNTRACK_NEW` to `NFNLGRP_CONNTRACK_EXP_DESTROY`.
 const EVENTS: [u32; 6] = [1, 2, 3, 4, 5, 6];
 
+/// What a router's devices are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ports {
+    /// TAP devices: quicker made, and nothing is ever late.
+    Taps,
+    /// veth pairs: as recordings were made.
+    Wires,
+}
+
+enum Port {
+    Tap(Tap),
+    Wire(Wire),
+}
+
+impl Port {
+    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tap(tap) => tap.write(frame),
+            Self::Wire(wire) => wire.write(frame),
+        }
+    }
+
+    fn read(&mut self, each: impl FnMut(&[u8])) -> io::Result<()> {
+        match self {
+            Self::Tap(tap) => tap.read(each),
+            Self::Wire(wire) => wire.read(each),
+        }
+    }
+}
+
 pub struct Rig {
     namespace: File,
-    taps: [Tap; 2],
+    ports: [Port; 2],
     log: Netlink,
     events: Netlink,
     table: Netlink,
@@ -150,15 +202,28 @@ fn rules() -> String {
 
 impl Rig {
     /// A new namespace for the calling thread, with these nft rules on top.
-    pub fn new(nft: &str) -> io::Result<Self> {
+    pub fn new(ports: Ports, nft: &str) -> io::Result<Self> {
+        let wire = (ports == Ports::Wires).then(wires).transpose()?;
         unshare(CloneFlags::CLONE_NEWNET)?;
+        let namespace = File::open("/proc/thread-self/ns/net")?;
         for (name, value) in BEFORE {
             set(name, value)?;
         }
-        let [a, b] = DEVICES;
-        let taps = [Tap::new(a)?, Tap::new(b)?];
+        let mut ports = match wire {
+            None => [Port::Tap(Tap::new(DEVICES[0])?), Port::Tap(Tap::new(DEVICES[1])?)],
+            Some(wire) => {
+                let place = format!("/proc/{}/fd/{}", std::process::id(), wire.as_raw_fd());
+                run("ip", &["-batch", "-"], &PAIRS.replace("WIRE", &place))?;
+                setns(&wire, CloneFlags::CLONE_NEWNET)?;
+                run("ip", &["-batch", "-"], "link set w0 up\nlink set w1 up\n")?;
+                let ports = [Port::Wire(Wire::new("w0")?), Port::Wire(Wire::new("w1")?)];
+                setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+                ports
+            }
+        };
         run("ip", &["-batch", "-"], NETWORK)?;
         wait_for_addresses()?;
+        wait_for_ways(&mut ports)?;
         for (name, value) in SETTINGS {
             set(name, value)?;
         }
@@ -171,8 +236,8 @@ impl Rig {
             }
         }
         let mut rig = Self {
-            namespace: File::open("/proc/thread-self/ns/net")?,
-            taps,
+            namespace,
+            ports,
             log,
             events: Netlink::new(&EVENTS)?,
             table: Netlink::new(&[])?,
@@ -228,7 +293,7 @@ impl Rig {
         self.known.clear();
         self.drain()?;
         let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count")?;
-        Ok(count.trim() == "0" && !self.expecting)
+        Ok(count.trim() == "0" && self.expectations()?.is_empty())
     }
 
     /// Throws away what has come.
@@ -248,8 +313,8 @@ impl Rig {
                 }
             }
         })?;
-        for (side, tap) in self.taps.iter_mut().enumerate() {
-            tap.read(|frame| {
+        for (side, port) in self.ports.iter_mut().enumerate() {
+            port.read(|frame| {
                 // To one receiver, and IP: not what the router says to its neighbours.
                 if let [0x02, _, _, _, _, _, _, _, _, _, _, _, 0x08 | 0x86, 0x00 | 0xdd, packet @ ..] = frame
                 {
@@ -264,10 +329,7 @@ impl Rig {
     pub fn packet(&mut self, side: usize, packet: &[u8], patient: bool) -> io::Result<Seen> {
         // What was late for the step before is not this packet's.
         self.collect(&mut Seen::default())?;
-        let ethertype: [u8; 2] =
-            if packet.first().is_some_and(|first| first >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
-        let frame = [&ROUTER[side], &WIRE[side], &ethertype[..], packet].concat();
-        self.taps[side].write(&frame)?;
+        self.ports[side].write(&frame(side, packet))?;
         let mut seen = Seen::default();
         self.collect(&mut seen)?;
         for _ in 0..3 {
@@ -275,6 +337,13 @@ impl Rig {
                 break;
             }
             sleep(Duration::from_millis(1));
+            self.collect(&mut seen)?;
+        }
+        // Of many fragments the kernel sends the rest later, from a thread.
+        let mut before = 0;
+        while seen.out.len() >= MANY && seen.out.len() > before {
+            before = seen.out.len();
+            sleep(Duration::from_millis(3));
             self.collect(&mut seen)?;
         }
         Ok(seen)
@@ -361,9 +430,48 @@ impl Known {
     }
 }
 
+/// A namespace for the far ends of the wires, in which nobody speaks of his own accord.
+fn wires() -> io::Result<File> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    for which in ["all", "default"] {
+        set(&format!("net.ipv6.conf.{which}.disable_ipv6"), "1")?;
+    }
+    File::open("/proc/thread-self/ns/net")
+}
+
+/// What a packet needs to come through a new router is made by threads of the kernel's, too.
+fn wait_for_ways(ports: &mut [Port; 2]) -> io::Result<()> {
+    for (name, value) in SETTINGS.iter().take(FORWARDING) {
+        set(name, value)?;
+    }
+    for (side, packet) in [PROBE, PROBE_BACK].into_iter().enumerate() {
+        let frame = frame(side, &packet);
+        let mut through = false;
+        for _ in 0..WAITS {
+            ports[side].write(&frame)?;
+            ports[1 - side].read(|frame| through |= frame.starts_with(&WIRE[1 - side]))?;
+            if through {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        if !through {
+            return Err(io::Error::other("no packet comes through the router"));
+        }
+    }
+    Ok(())
+}
+
+/// A frame to the router.
+fn frame(side: usize, packet: &[u8]) -> Vec<u8> {
+    let ethertype: [u8; 2] =
+        if packet.first().is_some_and(|first| first >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
+    [&ROUTER[side], &WIRE[side], &ethertype[..], packet].concat()
+}
+
 /// The routes to the router's own IPv6 addresses are made by a thread of the kernel's, some time after the addresses.
 fn wait_for_addresses() -> io::Result<()> {
-    for _ in 0..2000 {
+    for _ in 0..WAITS {
         let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
         let is_there =
             |own: &&str| routes.lines().any(|route| route.starts_with(*own) && route.contains(LOCAL_ROUTE));

@@ -11,11 +11,15 @@ use serde_json::Value;
 
 use crate::args::Args;
 use crate::bench::{Bench, Outcome};
+use crate::capture;
 use crate::record;
-use crate::rig::Rig;
+use crate::rig::{Ports, Rig};
 use crate::shrink::shrink;
 use crate::source::{Files, Random, Source};
 use crate::summary::Summary;
+
+/// Of so many that differ the shortest form is looked for: more have the same causes.
+const SHRUNK: usize = 50;
 
 /// A line about how far it is, so often.
 const TELL: Duration = Duration::from_secs(30);
@@ -54,7 +58,7 @@ pub fn run() -> ExitCode {
 fn can_run() -> Result<(), String> {
     let thread = std::thread::spawn(|| {
         let scenario = serde_json::json!({"steps": [{"in": 0, "packet": PROBE}]});
-        let mut rig = Rig::new("").map_err(|e| format!("a router cannot be made here: {e}"))?;
+        let mut rig = Rig::new(Ports::Wires, "").map_err(|e| format!("a router cannot be made here: {e}"))?;
         let recorded = record::record(&mut rig, &scenario, "", true).map_err(|e| e.to_string())?;
         let step = &recorded["steps"][0];
         match (step["verdict"]["state"].as_str(), step["table"].as_array()) {
@@ -72,7 +76,11 @@ const PROBE: &str = "4500001d00004000401126cc0a0100010a0200010001003500097aa171"
 fn all(args: &Args) -> io::Result<usize> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let kernel = release.trim().split('-').next().unwrap_or_default().to_owned();
-    let source: Box<dyn Source> = if args.files.is_empty() {
+    let source: Box<dyn Source> = if let Some(path) = &args.pcap {
+        let (played, told) = capture::read(path, args.real_time)?;
+        println!("{}: {told}; kernel {kernel}", path.display());
+        Box::new(played)
+    } else if args.files.is_empty() {
         let seed = match args.seed {
             Some(seed) => seed,
             None => fresh_seed()?,
@@ -132,10 +140,17 @@ impl Run<'_> {
             let outcome = bench.judge(&scenario)?;
             let name = scenario["name"].as_str().unwrap_or("unnamed").to_owned();
             self.tell(&scenario, &name, &outcome);
+            if let (Some(folder), Outcome::Equal { recorded, .. } | Outcome::Different { recorded, .. }) =
+                (&self.args.record, &outcome)
+            {
+                write(folder, &name, recorded)?;
+            }
             if let Outcome::Different { what, recorded } = outcome {
-                let (what, recorded) = shrink(bench, what, recorded)?;
+                let shrunk = lock(&self.state).summary.failed() <= SHRUNK;
+                let (what, recorded) = if shrunk { shrink(bench, what, recorded)? } else { (what, recorded) };
                 let path = write(&self.args.output, &name, &recorded)?;
-                println!("{name}: shortest: {} steps, {path}\n  {what}", record::steps(&recorded).len());
+                let steps = record::steps(&recorded).len();
+                println!("{name}: {}{steps} steps, {path}\n  {what}", if shrunk { "shortest: " } else { "" });
             }
         }
     }
@@ -144,7 +159,7 @@ impl Run<'_> {
         let mut state = lock(&self.state);
         state.summary.add(scenario, outcome);
         match outcome {
-            Outcome::Equal { again: Some(what) } => {
+            Outcome::Equal { again: Some(what), .. } => {
                 println!("{name}: equal when recorded again; at first: {what}");
             }
             Outcome::Different { what, .. } => println!("{name}: DIFFERS: {what}"),
@@ -162,7 +177,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes the kernel's recording of a scenario that differs; where.
+/// Writes the kernel's recording of a scenario; where.
 fn write(folder: &Path, name: &str, recorded: &Value) -> io::Result<String> {
     std::fs::create_dir_all(folder)?;
     let path = folder.join(format!("{name}.json"));

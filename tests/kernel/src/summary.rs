@@ -35,7 +35,7 @@ impl Summary {
         row.scenarios += 1;
         row.packets += packets().count();
         match outcome {
-            Outcome::Equal { again } => {
+            Outcome::Equal { again, .. } => {
                 row.equal += 1;
                 row.again += usize::from(again.is_some());
             }

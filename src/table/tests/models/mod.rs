@@ -6,6 +6,7 @@
 
 mod growth;
 mod insert;
+mod marks;
 mod overflow;
 mod remove;
 mod reuse;

@@ -1,5 +1,5 @@
 //! What a live kernel's helpers heard in payloads (the recorded scenarios of FTP and IRC), and what the parsers hear in them.
-//! CONNTAB_PAYLOADS names another folder of recordings.
+//! CONNTAB_PAYLOADS names another folder of recordings (`tests/kernel/helpers.py --seed N --count N` makes random scenarios).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,22 @@ fn attached(scenario: &Value) -> Vec<(&str, u8, u16)> {
     all
 }
 
+/// Both tuples of each TCP connection in a recorded table.
+fn connections(table: &[Value]) -> Vec<[Tuple; 2]> {
+    let ends = |line: &str| {
+        let fields = |name: &str| -> Vec<String> {
+            let all = line.split(' ').filter_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            all.take(2).map(str::to_owned).collect()
+        };
+        let [src, dst, sport, dport] = ["src", "dst", "sport", "dport"].map(fields);
+        let end = |address: &[String], port: &[String], n: usize| {
+            (address[n].parse().expect("an address"), port[n].parse().expect("a port"))
+        };
+        [0, 1].map(|n| Tuple::new(6, end(&src, &sport, n), end(&dst, &dport, n)).expect("one family"))
+    };
+    table.iter().filter_map(Value::as_str).filter(|line| line.contains(" tcp ")).map(ends).collect()
+}
+
 /// What the kernel heard in the packet of a step.
 enum Kernel {
     Nothing,
@@ -84,8 +100,11 @@ fn kernel(step: &Value) -> Kernel {
 fn play(scenario: &Value) -> (Vec<String>, usize) {
     let helpers = attached(scenario);
     let mut memory: HashMap<Tuple, ftp::State> = HashMap::new();
-    let (mut wrong, mut compared) = (Vec::new(), 0);
+    let (mut wrong, mut compared, mut table) = (Vec::new(), 0, Vec::new());
     for (number, step) in scenario["steps"].as_array().expect("steps").iter().enumerate() {
+        if let Some(now) = step["table"].as_array() {
+            table = connections(now);
+        }
         let Some(packet) = step["packet"].as_str() else { continue };
         let verdict = &step["verdict"];
         let reason = verdict["reason"].as_str().unwrap_or_default();
@@ -99,16 +118,14 @@ fn play(scenario: &Value) -> (Vec<String>, usize) {
         if verdict["state"] != "ESTABLISHED" || !passed {
             continue;
         }
-        let (direction, original) = match verdict["dir"].as_str() {
-            Some("original") => (Direction::Original, tuple),
-            _ => (Direction::Reply, tuple.inverse()),
-        };
+        let direction = if verdict["dir"] == "original" { Direction::Original } else { Direction::Reply };
+        let Some(&tuples) = table.iter().find(|tuples| tuples[direction as usize] == tuple) else { continue };
+        let [original, _] = tuples;
         let payload = headers.payload(&packet);
         let is_attached = |helper: &&(&str, u8, u16)| (helper.1, helper.2) == (original.l4, original.dport);
         let Some((helper, ..)) = helpers.iter().find(is_attached).filter(|_| !payload.is_empty()) else {
             continue;
         };
-        let tuples = [original, original.inverse()];
         let L4::Tcp(segment) = headers.l4 else { continue };
         let heard = match *helper {
             "ftp" => {
