@@ -111,6 +111,7 @@ expect-take-blind: one_packet_takes_what_comes_once what_is_expected_ends_once
 expect-live-relaxed: what_is_new_is_not_over
 expect-placed-relaxed: two_never_expect_the_same
 expect-no-fence: two_never_expect_the_same
+expect-look-once: two_never_expect_the_same
 expect-write-no-fence: a_place_is_used_again
 expect-read-no-fence: a_place_is_used_again
 expect-no-generation: a_place_is_used_again
