@@ -17,6 +17,23 @@ Each scenario is played twice, the second time with the table's clock about to w
 `tests/corpus` was recorded by topic of the tracker, `tests/recorded` adds the router around it and what its rules do.
 ";
 
+const LIVE: &str = "
+## Beside the running kernel
+
+`ci/kernel.sh` (root) plays packets into the kernel it runs on and into conntab, in one run, and compares all that is compared above after each packet:
+random packets by area and seed (`tests/kernel/scenarios.py`; the same seed, the same packets), the scenarios of `tests/corpus` and `tests/recorded` once more
+(`--scripted`), or a capture (`--pcap FILE`). What differs is recorded twice more, each time in a router of its own, before it counts; then it is shrunk to
+the shortest scenario that still differs and written below `target/kernel`, for `conntab trace`. `ci/test.sh` runs the scripted ones, 20,000 random packets with
+a fixed seed and 20,000 with a fresh one.
+
+A capture is played flow by flow: who sends first is on side 0, addresses become those of the router's sides (also in what ICMP errors quote), silences are
+shortened to a second (`--real-time`: not). Checksums stay as right or wrong as they were; those left to a network card are completed, as are packets that
+were not captured whole; segments longer than the router takes are cut; a packet at its last hop gets one more. What was done is told.
+
+The longest run so far:
+
+";
+
 const TAIL: &str = "
 ## Random recordings
 
@@ -53,6 +70,8 @@ the recorder had lost a packet under load or read a line twice; recorded again t
 - races of several processors
 - what the router would do with IPv4's timestamp and CIPSO options: not played
 - labels, synproxy, flow offload
+- one zone given to both directions by one rule and to the original direction alone by another: the kernel then keeps two connections
+  that differ in nothing but that, here the second clashes with the first (random scenarios use other zones)
 ";
 
 fn page() -> String {
@@ -91,6 +110,9 @@ fn page() -> String {
     for (name, reason) in &exceptions.scenarios {
         writeln!(page, "- {name}: {reason}").expect("a string");
     }
+    page.push_str(LIVE);
+    let long = std::fs::read_to_string(root().join("tests/kernel/long-run.md")).expect("the long run");
+    page.push_str(&long);
     page.push_str(TAIL);
     page
 }

@@ -137,7 +137,12 @@ impl Run<'_> {
             }
             let scenario = lock(&self.source).next()?;
             let Some(scenario) = scenario else { return Ok(()) };
-            let outcome = bench.judge(&scenario)?;
+            let longest = if self.args.pcap.is_some() { u64::MAX } else { self.args.longest };
+            let outcome = if record::seconds(&scenario) > longest {
+                Outcome::NotCompared("it takes too long (--longest)".to_owned())
+            } else {
+                bench.judge(&scenario)?
+            };
             let name = scenario["name"].as_str().unwrap_or("unnamed").to_owned();
             self.tell(&scenario, &name, &outcome);
             if let (Some(folder), Outcome::Equal { recorded, .. } | Outcome::Different { recorded, .. }) =
