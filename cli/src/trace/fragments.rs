@@ -65,7 +65,9 @@ pub(super) fn split(ip: &Ip, pieces: Option<&Pieces>, verified: bool) -> Vec<Vec
             L3::V6 => most.max(LEAST_MTU_V6) - head - 8,
         };
         let size = (room & !7).max(8);
-        vec![size; rest.len().div_ceil(size)]
+        // The last takes what there is room for.
+        let others = rest.len().saturating_sub(room.max(size)).div_ceil(size);
+        [vec![size; others], vec![rest.len() - others * size]].concat()
     });
     let (mut out, mut offset) = (Vec::with_capacity(lengths.len()), 0);
     for len in lengths {

@@ -53,9 +53,21 @@ route add default via fd00:ff:2::2
 const OWN_V6: [&str; 2] = ["fd0000ff000100000000000000000001 80", "fd0000ff000200000000000000000001 80"];
 const LOCAL_ROUTE: &str = " 80200001 ";
 
+/// Milliseconds, as a busy machine takes them.
+const WAITS: u32 = 20_000;
+
+/// Datagrams without a payload from 10.1.0.1 to 10.2.0.1, and back.
+const PROBE: [u8; 28] =
+    [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0xcd, 10, 1, 0, 1, 10, 2, 0, 1, 0, 9, 0, 9, 0, 8, 0, 0];
+const PROBE_BACK: [u8; 28] =
+    [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0xcd, 10, 2, 0, 1, 10, 1, 0, 1, 0, 9, 0, 9, 0, 8, 0, 0];
+
 /// Before there are devices.
 const BEFORE: [(&str, &str); 2] =
     [("net.ipv6.conf.default.accept_dad", "0"), ("net.ipv6.conf.default.router_solicitations", "0")];
+
+/// How many of the settings let packets through.
+const FORWARDING: usize = 5;
 
 /// No ICMP error is held back, all that is invalid is logged.
 const SETTINGS: [(&str, &str); 17] = [
@@ -197,7 +209,7 @@ impl Rig {
         for (name, value) in BEFORE {
             set(name, value)?;
         }
-        let ports = match wire {
+        let mut ports = match wire {
             None => [Port::Tap(Tap::new(DEVICES[0])?), Port::Tap(Tap::new(DEVICES[1])?)],
             Some(wire) => {
                 let place = format!("/proc/{}/fd/{}", std::process::id(), wire.as_raw_fd());
@@ -211,6 +223,7 @@ impl Rig {
         };
         run("ip", &["-batch", "-"], NETWORK)?;
         wait_for_addresses()?;
+        wait_for_ways(&mut ports)?;
         for (name, value) in SETTINGS {
             set(name, value)?;
         }
@@ -280,7 +293,7 @@ impl Rig {
         self.known.clear();
         self.drain()?;
         let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count")?;
-        Ok(count.trim() == "0" && !self.expecting)
+        Ok(count.trim() == "0" && self.expectations()?.is_empty())
     }
 
     /// Throws away what has come.
@@ -316,10 +329,7 @@ impl Rig {
     pub fn packet(&mut self, side: usize, packet: &[u8], patient: bool) -> io::Result<Seen> {
         // What was late for the step before is not this packet's.
         self.collect(&mut Seen::default())?;
-        let ethertype: [u8; 2] =
-            if packet.first().is_some_and(|first| first >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
-        let frame = [&ROUTER[side], &WIRE[side], &ethertype[..], packet].concat();
-        self.ports[side].write(&frame)?;
+        self.ports[side].write(&frame(side, packet))?;
         let mut seen = Seen::default();
         self.collect(&mut seen)?;
         for _ in 0..3 {
@@ -429,9 +439,39 @@ fn wires() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
 
+/// What a packet needs to come through a new router is made by threads of the kernel's, too.
+fn wait_for_ways(ports: &mut [Port; 2]) -> io::Result<()> {
+    for (name, value) in SETTINGS.iter().take(FORWARDING) {
+        set(name, value)?;
+    }
+    for (side, packet) in [PROBE, PROBE_BACK].into_iter().enumerate() {
+        let frame = frame(side, &packet);
+        let mut through = false;
+        for _ in 0..WAITS {
+            ports[side].write(&frame)?;
+            ports[1 - side].read(|frame| through |= frame.starts_with(&WIRE[1 - side]))?;
+            if through {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+        }
+        if !through {
+            return Err(io::Error::other("no packet comes through the router"));
+        }
+    }
+    Ok(())
+}
+
+/// A frame to the router.
+fn frame(side: usize, packet: &[u8]) -> Vec<u8> {
+    let ethertype: [u8; 2] =
+        if packet.first().is_some_and(|first| first >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
+    [&ROUTER[side], &WIRE[side], &ethertype[..], packet].concat()
+}
+
 /// The routes to the router's own IPv6 addresses are made by a thread of the kernel's, some time after the addresses.
 fn wait_for_addresses() -> io::Result<()> {
-    for _ in 0..20_000 {
+    for _ in 0..WAITS {
         let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
         let is_there =
             |own: &&str| routes.lines().any(|route| route.starts_with(*own) && route.contains(LOCAL_ROUTE));
