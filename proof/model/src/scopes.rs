@@ -300,10 +300,4 @@ pub const LONG: &[Scope] = &[
         programs: &[&[Insert([A, A])], &[Insert([A, B])], &[Insert([B, B])]],
         ..PLAIN
     },
-    Scope {
-        name: "growth: mirrored inserts",
-        grows: true,
-        programs: &[&[Grow, Advance], &[Insert([A, B])], &[Insert([B, A])]],
-        ..PLAIN
-    },
 ];
