@@ -212,6 +212,11 @@ const char *conntab_state_name(uint8_t state);
 #define CONNTAB_STATUS_DYING 512
 
 /**
+ * A helper is attached.
+ */
+#define CONNTAB_STATUS_HELPER 8192
+
+/**
  * TCP: no segment yet.
  */
 #define CONNTAB_TCP_NONE 0

@@ -32,7 +32,7 @@ use crate::helper::HelperId;
 use crate::memory::{Array, NoMemory, Options, Zeroed};
 use crate::packet::Handle;
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, fence, mutated};
 use crate::tuple::Key;
 
 const FREE: u64 = 0;
@@ -274,12 +274,15 @@ impl Arena {
         if !mutated("expect-write-no-fence") {
             fence(Release);
         }
+        if mutated("expect-live-early") {
+            self.states[place].store(busy & !LIFE | LIVE, Release);
+        }
         self.records[place].store(draft);
         let name = name(place, busy);
         on_the_way.named(name);
         let placed = busy & !LIFE | PLACED;
         // Release: who sees it placed sees its fields.
-        self.states[place].store(placed, order("expect-placed-relaxed", Release));
+        self.states[place].store(placed, Release);
         // X4.
         if !mutated("expect-no-fence") {
             fence(SeqCst);
@@ -308,7 +311,7 @@ impl Arena {
             on_the_way.ended(instead, &seen);
         }
         // Release: who sees it live sees its fields, and the slot. (PLACED is left by its owner alone: X1.)
-        self.states[place].store(busy & !LIFE | LIVE, order("expect-live-relaxed", Release));
+        self.states[place].store(busy & !LIFE | LIVE, Release);
         Ok(name)
     }
 
