@@ -107,6 +107,19 @@ ring-publish-relaxed: a_record_is_taken_whole_and_once two_producers_share_a_que
 ring-take-relaxed: a_record_is_taken_whole_and_once
 changes-relaxed: who_tells_of_a_change_sees_it_made
 changes-take-relaxed: who_tells_of_a_change_sees_it_made
+expect-take-blind: one_packet_takes_what_comes_once what_is_expected_ends_once
+expect-live-early: what_is_new_is_not_over
+expect-no-fence: two_never_expect_the_same
+expect-look-once: two_never_expect_the_same
+expect-write-no-fence: a_place_is_used_again
+expect-read-no-fence: a_place_is_used_again
+expect-no-generation: a_place_is_used_again
+help-enter-entered: helpers_take_turns
+help-enter-relaxed: helpers_take_turns
+help-leave-relaxed: helpers_take_turns
+help-leave-no-look: the_last_to_leave_clears_up
+help-bury-entered: the_last_to_leave_clears_up
+help-make-relaxed: a_record_is_used_again
 '
 
 survivors=0

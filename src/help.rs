@@ -43,7 +43,8 @@ impl Table {
         self.shared().expects.as_ref()?.helpers.find(name)
     }
 
-    /// Copies of what is expected, one by one, as each is when the iterator comes by. No packet is held up.
+    /// Copies of what is expected, one by one, as each is when the iterator comes by; of masters that are
+    /// not confirmed yet, none. No packet is held up.
     pub fn expectations(&self, now: u64) -> Expectations {
         Expectations { shared: Arc::clone(self.shared()), local: self.shared().table.control(), next: 0, now }
     }

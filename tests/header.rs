@@ -8,7 +8,7 @@ mod man;
 use std::path::{Path, PathBuf};
 
 /// The chapters: file, title.
-const CHAPTERS: [(&str, &str); 11] = [
+const CHAPTERS: [(&str, &str); 12] = [
     ("version", "Version"),
     ("error", "Errors and reasons"),
     ("connection", "Tuples and connections"),
@@ -18,7 +18,8 @@ const CHAPTERS: [(&str, &str); 11] = [
     ("packet", "Packets and bursts"),
     ("defrag", "Fragments"),
     ("section", "Read sections: lookups that change nothing"),
-    ("expect", "Helpers and expectations"),
+    ("helper", "Helpers: those of the host, those that are shipped"),
+    ("expect", "Expectations"),
     ("event", "Events"),
 ];
 

@@ -28,6 +28,9 @@ pub const CONNTAB_EROOM: c_int = -8;
 /// The worker, or for conntab_table_set_max the table's `max`, is in use by another thread at this moment.
 pub const CONNTAB_EBUSY: c_int = -9;
 
+/// There is one already, or another connection expects the same.
+pub const CONNTAB_EEXIST: c_int = -10;
+
 /// What an error means, in English. Static: not to be freed; for a number that is no error, "unknown error". Any
 /// thread; never blocks.
 #[unsafe(no_mangle)]
@@ -42,6 +45,7 @@ pub extern "C" fn conntab_strerror(error: c_int) -> *const c_char {
         CONNTAB_ESTATE => c"the connection is not this worker's, or not unconfirmed any more",
         CONNTAB_EPROTO => c"it is of another protocol than what was asked for",
         CONNTAB_EROOM => c"the configuration reserved no room for that",
+        CONNTAB_EEXIST => c"there is one already",
         CONNTAB_EBUSY => c"in use by another thread at this moment",
         _ => c"unknown error",
     };

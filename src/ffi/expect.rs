@@ -1,9 +1,13 @@
 //! Chapter: expectations.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
 
-use super::{chars, conntab_tuple, named};
-use crate::expect::Expectation;
+use super::{
+    CONNTAB_EBUSY, CONNTAB_EEXIST, CONNTAB_EINVAL, CONNTAB_ENOENT, CONNTAB_EROOM, CONNTAB_EUSERS, CONNTAB_OK,
+    chars, conntab_announcement, conntab_table, conntab_tuple, conntab_worker, named, print, table_of, with,
+};
+use crate::expect::{ExpectError, Expectation};
+use crate::help::Expectations;
 use crate::packet::Handle;
 
 /// conntab_expectation.flags: it may come from any address.
@@ -78,4 +82,93 @@ impl conntab_expectation {
             timeout_ms: self.timeout_ms,
         })
     }
+}
+
+/// Expects a connection for a master, as nft's `ct expectation set` does: its first packet is RELATED, with the master's mark. The
+/// master, `conn`, is a connection of this worker that is not confirmed yet, or any in the table that has a helper. It is expected for
+/// `timeout` seconds, and only while the master is in the table. `max`: how many the master may expect at a time, 1 to 8. If the master
+/// expects the same already, it does so anew. Network layer and zone are the master's.
+///
+/// Returns CONNTAB_OK; CONNTAB_ENOENT: no such master; CONNTAB_EUSERS: it expects `max` already; CONNTAB_EEXIST: another connection
+/// expects the same; CONNTAB_EROOM: there are as many expectations or help records as conntab_config allows; CONNTAB_EINVAL: NULL, or
+/// timeout, max, class or helper are not allowed; CONNTAB_EBUSY. The worker's thread. Bounded work; no allocation, no system call;
+/// never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_expect(
+    worker: *mut conntab_worker,
+    now: u64,
+    conn: u64,
+    announcement: *const conntab_announcement,
+    timeout: u32,
+    max: u8,
+) -> c_int {
+    let Some(expect) = conntab_announcement::read(announcement) else { return CONNTAB_EINVAL };
+    with(worker, |worker| match worker.expect(now, Handle::from_u64(conn), &expect, timeout, max) {
+        Ok(()) => CONNTAB_OK,
+        Err(ExpectError::NoMaster) => CONNTAB_ENOENT,
+        Err(ExpectError::Limit) => CONNTAB_EUSERS,
+        Err(ExpectError::Clash) => CONNTAB_EEXIST,
+        Err(ExpectError::Busy) => CONNTAB_EBUSY,
+        Err(ExpectError::Off | ExpectError::NoRecord | ExpectError::Full) => CONNTAB_EROOM,
+        Err(ExpectError::Invalid) => CONNTAB_EINVAL,
+    })
+}
+
+/// A walk over a table's expectations. Opaque.
+pub struct conntab_expectations(Expectations);
+
+/// Begins a walk over what is expected as of `now` (milliseconds, the clock of conntab_track). No packet is held up. NULL for NULL. The
+/// caller owns it (conntab_expectations_free). Any thread; allocates.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_expectations_new(
+    table: *const conntab_table,
+    now: u64,
+) -> *mut conntab_expectations {
+    table_of(table).map_or(std::ptr::null_mut(), |table| {
+        Box::into_raw(Box::new(conntab_expectations(table.expectations(now))))
+    })
+}
+
+/// The next expectation, written to `expectation`. Returns 1; 0 when there are no more; CONNTAB_EINVAL for NULL. One thread at a time
+/// for one walk; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_expectations_next(
+    walk: *mut conntab_expectations,
+    expectation: *mut conntab_expectation,
+) -> c_int {
+    // SAFETY: C promises a walk from `conntab_expectations_new` that was not freed and is used by one thread at a time.
+    let walk = unsafe { walk.as_mut() };
+    let (Some(walk), false) = (walk, expectation.is_null() || !expectation.is_aligned()) else {
+        return CONNTAB_EINVAL;
+    };
+    let Some(next) = walk.0.next() else { return 0 };
+    // SAFETY: C promises room for an expectation; it was looked at.
+    unsafe { expectation.write(conntab_expectation::of(&next)) };
+    1
+}
+
+/// Ends a walk; NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_expectations_free(walk: *mut conntab_expectations) {
+    if !walk.is_null() {
+        // SAFETY: C promises that it came from `conntab_expectations_new` and is not used again.
+        drop(unsafe { Box::from_raw(walk) });
+    }
+}
+
+/// Writes an expectation as a line of /proc/net/nf_conntrack_expect (without newline) into `buffer`, as snprintf does: up to
+/// `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. Returns the length of the whole line, 0 for NULL or nonsense.
+/// Any thread; allocates; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn conntab_expectation_text(
+    expectation: *const conntab_expectation,
+    buffer: *mut c_char,
+    buffer_size: usize,
+) -> usize {
+    if expectation.is_null() || !expectation.is_aligned() {
+        return 0;
+    }
+    // SAFETY: C promises an expectation; any bytes are a valid one.
+    let given = unsafe { expectation.read() };
+    given.meant().map_or(0, |expectation| print(&expectation.to_string(), buffer, buffer_size))
 }

@@ -162,7 +162,7 @@ impl conntab_verdict {
     /// Makes a valid [`Verdict`] of it, byte for byte: what names nothing is replaced. (To copy whole bursts instead would
     /// cost 8 ns a packet.)
     #[inline]
-    fn tame(&mut self) {
+    pub(super) fn tame(&mut self) {
         let named = self.state <= CONNTAB_FRAGMENT && self.dir <= CONNTAB_REPLY && self.unconfirmed <= 1;
         if !named || (self.reason != 0 && Reason::from_code(self.reason).is_none()) {
             *self = Self::of(&self.meant());

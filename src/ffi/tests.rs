@@ -62,6 +62,18 @@ fn c_and_rust_agree() {
         conntab_event event {
             at, kind, reserved, changes, reserved2, expectation, connection,
         }
+        conntab_announcement announcement {
+            from, to, port, protocol, class_id, flags, helper, reserved,
+        }
+        conntab_heading heading {
+            original, reply, dir, established, reserved, seq,
+        }
+        conntab_class class {
+            name, timeout, max, reserved,
+        }
+        conntab_helper helper {
+            name, classes, help, user, protocol, l3, reserved,
+        }
         conntab_expectation expectation {
             tuple, master_tuple, master, timeout_ms, zone, class_id, flags, helper, class_name,
         }

@@ -113,7 +113,12 @@ fn rules() {
         (r#"{"at": "raw", "do": {"drop": false}}"#, "drop can only be true, not false"),
         (r#"{"at": "raw", "do": {"accept": true}}"#, r#"action "accept" is not known"#),
         (r#"{"at": "mangle", "do": {"helper": "sip"}}"#, r#""helper sip" is not supported yet"#),
+        (r#"{"at": "mangle", "do": {"expect": 1}}"#, "expect is an object, not 1"),
         (r#"{"at": "mangle", "do": {"expect": {}}}"#, "protocol is a string, not null"),
+        (
+            r#"{"at": "mangle", "do": {"expect": {"protocol": "udp", "timeout_s": 0, "size": 1, "dport": 1}}}"#,
+            "expect: timeout_s and size are at least 1",
+        ),
         (r#"{"at": "raw", "do": {"zone": 65536}}"#, "zone is a number from 0 to 65535, not 65536"),
         (
             r#"{"at": "mangle", "do": {"mark": "width"}}"#,

@@ -130,6 +130,9 @@ fn lot(args: &Args, first: u64, sum: &mut Sum) -> Result<(), String> {
                 let grower = grower.thread().clone();
                 scope.spawn(move || {
                     let mut worker = table.worker().expect("a seat for each");
+                    if let Some(first) = all.first() {
+                        first.tell_clocks(&mut worker);
+                    }
                     let mut parts = Vec::with_capacity(all.len());
                     for (number, history) in all.iter().enumerate() {
                         if me == 0 && number as u32 % EVERY == EVERY / 2 {

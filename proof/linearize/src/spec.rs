@@ -19,6 +19,9 @@
 //! A connection whose time is up for the latest clock of the history may vanish at any instant: whoever meets it with that
 //! clock ends it, as a step of its own, before its operation takes effect. A connection whose time is up at `now` is never found.
 //!
+//! Workers' clocks differ, by a second at most, and an older clock shortens no timeout: which holds for workers that were seen behind before
+//! (`history::History::tell_clocks`).
+//!
 //! Both tuples of a connection appear and vanish at one instant, since they are one element of this state; and there is never more
 //! than one connection for a tuple.
 

@@ -53,6 +53,22 @@ pub const DEFECTS: &[Defect] = &[
     ),
     defect("retire-before-unlink", "overflow: neighbours", "a bucket is retired, then unlinked"),
     defect("link-stale", "overflow: sweep, insert", "the link past a bucket was read before it was closed"),
+    defect(
+        "link-unmarked",
+        "marks: two behind one head",
+        "the first link comes without the mark of what is behind it",
+    ),
+    defect("mark-never", "marks: insert behind, unlink", "what is placed behind a link leaves no mark"),
+    defect("mark-once", "marks: insert behind, unlink", "one mark for all rounds of an insert"),
+    defect("mark-not-raced", "marks: two behind one head", "no mark where another was faster to link"),
+    defect("mark-blind", "marks: two mark one head", "a mark that failed is taken for done"),
+    defect(
+        "unlink-unmarks",
+        "marks: unlink one of two, insert",
+        "marks go with a bucket that is not the last",
+    ),
+    defect("unmark-late", "marks: insert behind, unlink", "marks go after the last link"),
+    defect("fill-unmarked", "growth: a chain stays together", "a copied chain has no marks"),
     defect("slot-not-frozen", "growth: insert", "a slot is copied while it may change"),
     defect(
         "meta-not-frozen",

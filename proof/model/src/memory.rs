@@ -40,19 +40,29 @@ pub fn tag_of(slot: u16) -> u8 {
     (slot & 3) as u8
 }
 
-/// The meta word: these bits, link + 1 (bits 4..=6).
+/// The meta word: these bits, link + 1 (bits 4..=6), and in heads the marks of what is behind (8..=10; tags 0 and 3 share one).
 pub mod meta {
     pub const INIT: u16 = 1;
     pub const FROZEN: u16 = 2;
     pub const MOVED: u16 = 4;
     pub const CLOSED: u16 = 8;
+    pub const LINK: u16 = 0x70;
+    pub const MARKS: u16 = 0x700;
 
     pub fn link(meta: u16) -> Option<u8> {
         ((meta >> 4 & 7) as u8).checked_sub(1)
     }
 
+    /// With none it has no marks either.
     pub fn with_link(meta: u16, link: Option<u8>) -> u16 {
-        meta & !0x70 | link.map_or(0, |link| u16::from(link) + 1) << 4
+        match link {
+            Some(link) => meta & !LINK | (u16::from(link) + 1) << 4,
+            None => meta & !(LINK | MARKS),
+        }
+    }
+
+    pub fn mark(tag: u8) -> u16 {
+        1 << (8 + tag % 3)
     }
 }
 

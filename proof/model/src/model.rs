@@ -3,7 +3,7 @@
 use stateright::{Model, Property};
 
 use crate::memory::{
-    ENTRIES, Fault, GROWING, Memory, OVERS, dir_of, entry_of, meta, occupied, slot, thawed, word,
+    ENTRIES, Fault, GROWING, Memory, OVERS, Place, dir_of, entry_of, meta, occupied, slot, thawed, word,
 };
 use crate::scope::Scope;
 use crate::thread::{Run, Thread};
@@ -88,14 +88,22 @@ impl Model for Scope {
 }
 
 impl Scope {
-    /// Whether each key of a LIVE entry leads to it, by one slot.
+    /// Whether each key of a LIVE entry leads to it, by one slot; and, where that is behind a head, the head has its mark (B1).
     fn leads_to(&self, memory: &Memory, entry: u8) -> bool {
         let keys = memory.entries[entry as usize].keys;
         let dirs = if keys[0] == keys[1] { 1 } else { 2 };
         word::life(memory.entries[entry as usize].word) != word::LIVE
             || (0..dirs).all(|dir| {
                 let hash = self.hash[keys[dir as usize] as usize];
-                memory.count(self.heads, hash, slot(entry, dir, hash)) == 1
+                let word = slot(entry, dir, hash);
+                let at = |place: Place| {
+                    memory.buckets[place as usize].slots.into_iter().any(|slot| thawed(slot) == word)
+                };
+                let head = memory.chain(self.heads, hash).next();
+                let marked = head.is_some_and(|head| {
+                    at(head) || memory.buckets[head as usize].meta & meta::mark(hash) != 0
+                });
+                marked && memory.count(self.heads, hash, word) == 1
             })
     }
 

@@ -121,6 +121,43 @@ pub const SHORT: &[Scope] = &[
         ..PLAIN
     },
     Scope {
+        name: "marks: insert behind, unlink",
+        slots: 1,
+        overs: 3,
+        entries: 4,
+        there: &[[A, A], [B, B]],
+        programs: &[&[Delete(B), Insert([D, D])], &[Insert([C, C])]],
+        ..PLAIN
+    },
+    Scope {
+        name: "marks: two behind one head",
+        slots: 1,
+        overs: 3,
+        entries: 4,
+        there: &[[A, A]],
+        programs: &[&[Insert([B, B])], &[Insert([C, C])]],
+        ..PLAIN
+    },
+    Scope {
+        name: "marks: two mark one head",
+        slots: 1,
+        overs: 3,
+        entries: 4,
+        hash: [1, 1, 0, 2],
+        there: &[[A, A], [B, B]],
+        programs: &[&[Insert([C, C])], &[Insert([D, D])]],
+        ..PLAIN
+    },
+    Scope {
+        name: "marks: unlink one of two, insert",
+        slots: 1,
+        overs: 4,
+        entries: 5,
+        there: &[[A, A], [B, B], [C, C]],
+        programs: &[&[Delete(B)], &[Delete(C), Insert([D, D])]],
+        ..PLAIN
+    },
+    Scope {
         name: "overflow: insert, insert",
         slots: 1,
         there: &[[A, A]],
@@ -217,6 +254,16 @@ pub const SHORT: &[Scope] = &[
         ..PLAIN
     },
     Scope {
+        name: "growth: a chain stays together",
+        grows: true,
+        slots: 1,
+        overs: 4,
+        hash: [0, 2, 1, 3],
+        there: &[[A, A], [B, B]],
+        programs: &[&[Grow, Advance], &[Lookup(B), Insert([C, C])]],
+        ..PLAIN
+    },
+    Scope {
         name: "growth: two heads",
         grows: true,
         heads: 2,
@@ -240,18 +287,6 @@ pub const LONG: &[Scope] = &[
         ..PLAIN
     },
     Scope {
-        name: "three inserts: a ring",
-        heads: 2,
-        programs: &[&[Insert([A, B])], &[Insert([B, C])], &[Insert([C, A])]],
-        ..PLAIN
-    },
-    Scope {
-        name: "three inserts, delete",
-        heads: 2,
-        programs: &[&[Insert([A, B]), Delete(A)], &[Insert([B, A])], &[Insert([A, C])]],
-        ..PLAIN
-    },
-    Scope {
         name: "growth: two heads, insert, delete",
         grows: true,
         heads: 2,
@@ -263,12 +298,6 @@ pub const LONG: &[Scope] = &[
         name: "three inserts: a late helper",
         heads: 2,
         programs: &[&[Insert([A, A])], &[Insert([A, B])], &[Insert([B, B])]],
-        ..PLAIN
-    },
-    Scope {
-        name: "growth: mirrored inserts",
-        grows: true,
-        programs: &[&[Grow, Advance], &[Insert([A, B])], &[Insert([B, A])]],
         ..PLAIN
     },
 ];

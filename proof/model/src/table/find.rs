@@ -37,7 +37,17 @@ impl Run<'_> {
     }
 
     pub(super) fn next(&mut self, bucket: Place) -> Step<Option<Place>> {
-        Ok(meta::link(self.meta(bucket)?).map(over))
+        let link = self.load(|memory| memory.buckets[bucket as usize].meta & meta::LINK)?;
+        Ok(meta::link(link).map(over))
+    }
+
+    /// What is behind a head, if something with this tag may be there.
+    fn behind(&mut self, head: Place, tag: u8) -> Step<Option<Place>> {
+        let link = self.load(|memory| match memory.buckets[head as usize].meta {
+            seen if seen & meta::mark(tag) != 0 => seen & meta::LINK,
+            _ => 0,
+        })?;
+        Ok(meta::link(link).map(over))
     }
 
     /// A slot that has the tag of this key: as it is, if its entry has the key, too (which the entry keeps for as long as we are
@@ -91,9 +101,10 @@ impl Run<'_> {
         Ok((hit != 0).then_some(Hit { entry: (hit & 7) as u8, word: hit >> 4 }))
     }
 
-    /// By every slot of the chain.
+    /// By every slot of the chain, beyond the head only if that has the mark.
     fn lookup_along(&mut self, key: u8) -> Step<u16> {
-        let mut bucket = Some(self.head(self.hash(key))?);
+        let head = self.head(self.hash(key))?;
+        let mut bucket = Some(head);
         while let Some(place) = bucket {
             let hit = self.section(|run| {
                 for at in 0..run.scope.slots {
@@ -111,7 +122,7 @@ impl Run<'_> {
             if hit != 0 {
                 return Ok(hit);
             }
-            bucket = self.next(place)?;
+            bucket = if place == head { self.behind(head, self.hash(key))? } else { self.next(place)? };
         }
         Ok(0)
     }

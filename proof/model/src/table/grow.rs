@@ -49,8 +49,7 @@ impl Run<'_> {
             let meta = &mut memory.buckets[place as usize].meta;
             let seen = *meta;
             *meta |= frozen;
-            // (MOVED may come meanwhile.)
-            seen & !(meta::FROZEN | meta::MOVED)
+            seen & meta::LINK
         })
     }
 
@@ -129,6 +128,8 @@ impl Run<'_> {
         }
         let rest = words.get(slots..).unwrap_or(&[]);
         let needed = rest.len().div_ceil(slots);
+        let marks = rest.iter().fold(0, |marks, word| marks | meta::mark(tag_of(*word)));
+        let marks = if self.mutated("fill-unmarked") { 0 } else { marks };
         let mut buckets = self.spares(needed)?;
         buckets.truncate(needed);
         // What did not fit, into buckets of our own; if another was faster to link his, ours stay with us. (They are private: all
@@ -143,7 +144,7 @@ impl Run<'_> {
             }
             let meta = &mut memory.buckets[head as usize].meta;
             if *meta == 0 {
-                *meta = meta::with_link(meta::INIT, buckets.first().copied());
+                *meta = meta::with_link(meta::INIT, buckets.first().copied()) | marks;
                 buckets.iter().for_each(|bucket| thread.spares &= !(1 << bucket));
             }
             0

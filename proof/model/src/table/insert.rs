@@ -137,7 +137,8 @@ impl Run<'_> {
     pub(super) fn place(&mut self, d: u8, spare: u8) -> Step<Point> {
         let word = self.own_slot(d);
         let hash = self.hashes(self.thread.entry)[d as usize];
-        let mut bucket = self.head(hash)?;
+        let head = self.head(hash)?;
+        let (mut bucket, mark) = (head, meta::mark(hash));
         let mut spare = spare;
         loop {
             let placed = self.section(|run| {
@@ -175,7 +176,8 @@ impl Run<'_> {
                     }
                     return self.no_room(d);
                 }
-                let linked = meta::with_link(seen, Some(spare - 1));
+                let mark = if bucket == head && !self.mutated("link-unmarked") { mark } else { 0 };
+                let linked = meta::with_link(seen, Some(spare - 1)) | mark;
                 match self.exchange(|memory| &mut memory.buckets[bucket as usize].meta, seen, linked)? {
                     Ok(()) if self.mutated("link-before-open") => {
                         self.change(|memory| {
@@ -186,6 +188,21 @@ impl Run<'_> {
                     }
                     Ok(()) => return self.placed(d),
                     Err(now) => seen = now,
+                }
+            }
+            // For what we place further along: once more in each round, and when another was faster to link.
+            let marked = seen & mark != 0
+                || self.mutated("mark-never")
+                || self.mutated("mark-once") && self.thread.rounds > 0
+                || self.mutated("mark-not-raced") && spare > 0;
+            if bucket == head && !marked {
+                let done = seen & meta::FROZEN == 0
+                    && self
+                        .exchange(|memory| &mut memory.buckets[head as usize].meta, seen, seen | mark)?
+                        .is_ok();
+                if !done && !self.mutated("mark-blind") {
+                    self.again();
+                    return Ok(Point::Place(d, spare));
                 }
             }
             let Some(link) = meta::link(seen) else { break };

@@ -193,7 +193,8 @@ impl Run<'_> {
                 continue;
             }
             let link = meta::link(if stale { early } else { behind });
-            let past = meta::with_link(seen, link);
+            let unmarks = self.mutated("unlink-unmarks") && link.is_some();
+            let past = meta::with_link(if unmarks { meta::with_link(seen, None) } else { seen }, link);
             let (first, at_once) = (self.scope.heads, self.mutated("bucket-skip-epoch"));
             let early = self.mutated("retire-before-unlink");
             if early {
@@ -215,6 +216,12 @@ impl Run<'_> {
                 now
             })?;
             if now == seen {
+                if self.mutated("unmark-late") && link.is_none() {
+                    self.change(|memory| {
+                        memory.buckets[bucket as usize].meta &= !meta::MARKS;
+                        0
+                    })?;
+                }
                 seen = past;
                 continue;
             }
