@@ -147,6 +147,18 @@ fn datagram(ip: &Ip) -> bool {
     ip::fold(ip::sum(datagram, ip::pseudo(ip.src, ip.dst, protocol::UDP, len))) == [0, 0]
 }
 
+/// What an error about a packet quotes of it: of a datagram that nobody takes, what it claims to be.
+pub(super) fn read(ip: &Ip, fault: Fault) -> Ip {
+    let mut read = ip.clone();
+    let unreachable = matches!((ip.l3, fault.kind, fault.code), (L3::V4, 3, 3) | (L3::V6, 1, 4));
+    if let (true, Some((protocol::UDP, at))) = (unreachable, ip.transport)
+        && let Some([_, _, _, _, a, b, _, _]) = ip.transport_bytes(0)
+    {
+        read.bytes.truncate(at + usize::from(u16::from_be_bytes([a, b])));
+    }
+    read
+}
+
 /// The same for UDP-Lite (RFC 3828 section 3.1).
 fn lite(ip: &Ip) -> bool {
     let Some([_, _, _, _, a, b, c, d]) = ip.transport_bytes(0) else { return false };

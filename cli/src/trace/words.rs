@@ -215,10 +215,6 @@ fn transport(ip: &Ip) -> Option<(u8, &[u8])> {
     while let Some(header) = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>()) {
         at += match protocol {
             0 | 43 | 60 => (usize::from(header[1]) + 1) * 8,
-            // Of what is inside a packet that comes later nothing is said.
-            44 if bytes.get(at + 2..at + 4).is_some_and(|field| field[0] != 0 || field[1] > 7) => {
-                return None;
-            }
             44 => 8,
             // The authentication header counts in words (RFC 4302 section 2.2).
             51 => (usize::from(header[1]) + 2) * 4,

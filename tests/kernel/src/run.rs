@@ -111,7 +111,7 @@ fn all(args: &Args) -> io::Result<usize> {
     let (summary, took) = (state.summary, state.begun.elapsed());
     let text = summary.text();
     if let Some(path) = &args.summary {
-        std::fs::write(path, format!("Kernel {}.\n\n{text}", run.kernel))?;
+        std::fs::write(path, page(&run.kernel, &summary))?;
     }
     println!("\n{text}");
     println!("{} packets in {:.0} s", summary.packets(), took.as_secs_f64());
@@ -130,6 +130,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Run<'_> {
+    /// A long run may be cut short: its counts so far are there.
+    fn save(&self, summary: &Summary) {
+        if let Some(path) = &self.args.summary
+            && let Err(e) = std::fs::write(path, page(&self.kernel, summary))
+        {
+            eprintln!("conntab-kernel: {}: {e}", path.display());
+        }
+    }
+
     fn work(&self, bench: &mut Bench) -> io::Result<()> {
         loop {
             if lock(&self.state).broken.is_some() {
@@ -172,6 +181,7 @@ impl Run<'_> {
         }
         if state.told.elapsed() > TELL {
             state.told = Instant::now();
+            self.save(&state.summary);
             let seconds = state.begun.elapsed().as_secs();
             eprintln!(
                 "{seconds} s: {} packets, {} differing",
@@ -180,6 +190,11 @@ impl Run<'_> {
             );
         }
     }
+}
+
+/// The counts for a page.
+fn page(kernel: &str, summary: &Summary) -> String {
+    format!("Kernel {kernel}.\n\n{}", summary.text())
 }
 
 /// Writes the kernel's recording of a scenario; where.
