@@ -15,7 +15,7 @@
 //! | `Delete(c)` | `Ended(true)` | c is there; it is no more |
 //! | | `Ended(false)` | it is not there |
 //! | `EndExpired(c)` at `now` | `Ended(true)` | c is there and has expired at `now`; it is no more |
-//! | | `Ended(false)` | it is not there, or has time left |
+//! | | `Ended(false)` | it is not there, or has time left, or somebody was changing it |
 //!
 //! A connection whose time is up for the latest clock of the history may vanish at any instant: whoever meets it with that
 //! clock ends it, as a step of its own, before its operation takes effect. So a refresh may come too late, which is seen when somebody
@@ -178,14 +178,15 @@ impl SequentialSpec for Spec {
                 right
             }
             (Op::EndExpired(handle, now), Ret::Ended(ended)) => {
-                let conn = self.conns.iter().find(|conn| conn.handle == handle).copied();
-                let up = conn.is_some_and(|conn| conn.expires <= now);
-                if !ended && !up {
-                    return true;
+                let up = |conn: &Conn| conn.handle == handle && conn.expires <= now;
+                if ended {
+                    let there = self.conns.iter().any(up);
+                    self.conns.retain(|conn| !up(conn));
+                    return there;
                 }
-                self.conns.retain(|conn| conn.handle != handle);
-                // (Up, and not ended by us: somebody else was faster.)
-                up
+                // Up, and not ended by us: somebody else was faster to end it, or to change it.
+                self.conns.iter_mut().filter(|conn| up(conn)).for_each(|conn| conn.doubtful = true);
+                true
             }
             _ => false,
         }
