@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The ABI of the header, as text: value of every constant, size of every struct, place of every field, every function. It is
+# The ABI of the header, as text: value of every constant, size of every struct, place of every field, every function and callback. It is
 # compared with include/conntab.abi, and the names of the functions with include/conntab.symbols.
 # CONNTAB_WRITE_DOCS=1 ci/abi.sh writes both anew: docs/abi.md tells when that may be done.
 # Usage: ci/abi.sh [shared library, whose exported symbols are then compared, too]
@@ -37,6 +37,7 @@ grep -v '^#' "$work/plain.h" | tr '\n' ' ' | sed 's/extern "C" {//; s/  */ /g; s
         name, declaration, name, field, name, field; next
     }
     /^typedef struct [a-z_]+ [a-z_]+;/ { printf "printf(\"opaque %s\\n\");\n", $3; next }
+    /^ *typedef .*\(\*/ { sub(/^ */, ""); sub(/;.*/, ""); printf "printf(\"callback %s\\n\");\n", $0; next }
     /\(/ { sub(/^ */, ""); sub(/;.*/, ""); printf "printf(\"function %s\\n\");\n", $0 }
   ' "$work/lines"
   echo 'return 0; }'
@@ -45,6 +46,7 @@ cc -std=c11 -Iinclude -o "$work/print" "$work/print.c"
 {
   echo "# The ABI of the header on 64-bit targets: ci/abi.sh, docs/abi.md."
   "$work/print" | grep '^constant'
+  "$work/print" | grep '^callback'
   "$work/print" | grep -E '^(struct|field|opaque)'
   "$work/print" | grep '^function' | sort
 } >"$work/abi"
@@ -55,6 +57,7 @@ stub() {
   {
     echo '#include <stddef.h>'
     echo '#include <stdint.h>'
+    sed -n 's/^callback \(.*\)/\1;/p' "$1"
     awk '
       $1 == "opaque" { printf "typedef struct %s %s;\n", $2, $2 }
       $1 == "struct" { if (open) print "} " open ";"; open = $2; printf "typedef struct %s {\n", open; next }

@@ -45,8 +45,8 @@ if ! { has gcc && has g++ && has make && has_cmocka; }; then
 fi
 
 out=$PWD/target/ffi
-suites=(names config table worker packet defrag section event threads process)
-examples=(minimal burst events dump)
+suites=(names config table worker packet defrag section helper event threads process)
+examples=(minimal burst events dump helper)
 captures=(http ping-traceroute refused-halfclosed scan scan-odd)
 export CONNTAB_SO=$out/release/libconntab.so
 

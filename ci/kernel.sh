@@ -2,8 +2,9 @@
 # Plays packets into the running kernel and into conntab and compares what both decide: verdicts, packets that come out,
 # the table and the events after each packet. Usage:
 #   ci/kernel.sh [--seed N] [--packets N] [--area tcp,udp,...]   random packets (20,000 with a fresh seed)
-#   ci/kernel.sh --scripted                                       the scenarios of tests/corpus, tests/recorded and handmade.py
-#   ci/kernel.sh SCENARIO.json...                                 these (docs/scenarios.md)
+#   ci/kernel.sh --scripted                 the scenarios of tests/corpus, tests/recorded, and those that tests/kernel makes by hand
+#   ci/kernel.sh --pcap FILE                a capture, rewritten onto the router's two sides (docs/conformance.md)
+#   ci/kernel.sh SCENARIO.json...           these (docs/scenarios.md)
 # More options: ci/kernel.sh --help. What differs is shrunk to the shortest scenario that still does and written below
 # target/kernel; `conntab trace` plays it.
 #
@@ -39,4 +40,5 @@ shift
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 python3 tests/kernel/scenarios.py --handmade -o "$tmp"
+python3 tests/kernel/helpers.py -o "$tmp"
 "$program" --except tests/corpus/EXCEPTIONS.txt "$@" tests/corpus tests/recorded "$tmp"

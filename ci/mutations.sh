@@ -108,9 +108,9 @@ ring-take-relaxed: a_record_is_taken_whole_and_once
 changes-relaxed: who_tells_of_a_change_sees_it_made
 changes-take-relaxed: who_tells_of_a_change_sees_it_made
 expect-take-blind: one_packet_takes_what_comes_once what_is_expected_ends_once
-expect-live-relaxed: what_is_new_is_not_over
-expect-placed-relaxed: two_never_expect_the_same
+expect-live-early: what_is_new_is_not_over
 expect-no-fence: two_never_expect_the_same
+expect-look-once: two_never_expect_the_same
 expect-write-no-fence: a_place_is_used_again
 expect-read-no-fence: a_place_is_used_again
 expect-no-generation: a_place_is_used_again

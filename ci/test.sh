@@ -60,6 +60,11 @@ ci/ffi.sh
 step "dataplanes: real programs across the example firewalls"
 ci/dataplane.sh
 
+step "live kernel: the same packets into the running kernel and into conntab"
+ci/kernel.sh --scripted
+ci/kernel.sh --seed 1 --packets 20000
+ci/kernel.sh --packets 20000
+
 step "the table's protocol, every interleaving of small scopes"
 ci/model.sh --short
 

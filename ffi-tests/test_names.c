@@ -14,14 +14,14 @@ static void version(void **state) {
 static void errors(void **state) {
     (void)state;
     assert_string_equal(conntab_strerror(CONNTAB_OK), "done");
-    for (int error = -1; error >= CONNTAB_EBUSY; error--) {
+    for (int error = -1; error >= CONNTAB_EEXIST; error--) {
         const char *text = conntab_strerror(error);
         assert_string_not_equal(text, "unknown error");
         for (int other = error + 1; other <= 0; other++) {
             assert_string_not_equal(text, conntab_strerror(other));
         }
     }
-    const int none[] = {1, 64, CONNTAB_EBUSY - 1, INT32_MAX, INT32_MIN};
+    const int none[] = {1, 64, CONNTAB_EEXIST - 1, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < COUNT(none); i++) {
         assert_string_equal(conntab_strerror(none[i]), "unknown error");
     }

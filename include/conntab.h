@@ -130,6 +130,11 @@ const char *conntab_version_string(void);
 #define CONNTAB_EBUSY (-9)
 
 /**
+ * There is one already, or another connection expects the same.
+ */
+#define CONNTAB_EEXIST (-10)
+
+/**
  * What an error means, in English. Static: not to be freed; for a number that is no error, "unknown error". Any
  * thread; never blocks.
  */
@@ -205,6 +210,11 @@ const char *conntab_state_name(uint8_t state);
  * Leaving the table (in events).
  */
 #define CONNTAB_STATUS_DYING 512
+
+/**
+ * A helper is attached.
+ */
+#define CONNTAB_STATUS_HELPER 8192
 
 /**
  * TCP: no segment yet.
@@ -1577,7 +1587,223 @@ int conntab_copy(conntab_worker *worker,
                  size_t size);
 
 /* ====================================================================================================
- * Helpers and expectations
+ * Helpers: those of the host, those that are shipped
+ * ==================================================================================================== */
+
+/**
+ * Words that a helper may remember of a connection: all 0 when it is attached.
+ */
+#define CONNTAB_HELPER_STATE 8
+
+/**
+ * What a helper announces of one packet. Opaque; it lasts for the call of the helper's function.
+ */
+typedef struct conntab_announcements conntab_announcements;
+
+/**
+ * A connection to come, as a helper or a rule announces it: 40 bytes. Network layer and zone are those of the connection that it is
+ * announced for, the source port is any.
+ */
+typedef struct conntab_announcement {
+  /**
+   * The address it comes from, in network byte order; IPv4 in the first four bytes. 0 with CONNTAB_EXPECT_ANY_SOURCE.
+   */
+  uint8_t from[16];
+  /**
+   * The address it goes to likewise.
+   */
+  uint8_t to[16];
+  /**
+   * Its destination port, in host byte order.
+   */
+  uint16_t port;
+  /**
+   * Its transport protocol (IANA number).
+   */
+  uint8_t protocol;
+  /**
+   * The place of its class in conntab_helper.classes; 0 for a rule's.
+   */
+  uint8_t class_id;
+  /**
+   * CONNTAB_EXPECT_* bits.
+   */
+  uint8_t flags;
+  /**
+   * The number of the helper that it has from its beginning; 0: none.
+   */
+  uint8_t helper;
+  /**
+   * 0.
+   */
+  uint16_t reserved;
+} conntab_announcement;
+
+/**
+ * A kind of connections that a helper announces, limited by itself.
+ */
+typedef struct conntab_class {
+  /**
+   * What is shown behind the helper's name, ended by a 0; empty: nothing.
+   */
+  char name[16];
+  /**
+   * Seconds that they are expected: 1 to 20 days.
+   */
+  uint32_t timeout;
+  /**
+   * How many of them one connection may expect at a time: 1 to 8, and no more for all classes together. Where there are as many,
+   * the oldest makes room. 0: there is no such class, nor any behind it.
+   */
+  uint8_t max;
+  /**
+   * 0.
+   */
+  uint8_t reserved[3];
+} conntab_class;
+
+/**
+ * A packet's place in its connection, for a helper: 88 bytes.
+ */
+typedef struct conntab_heading {
+  /**
+   * The connection's tuple of the original direction.
+   */
+  conntab_tuple original;
+  /**
+   * That of the reply direction.
+   */
+  conntab_tuple reply;
+  /**
+   * The way of this packet: CONNTAB_ORIGINAL or CONNTAB_REPLY.
+   */
+  uint8_t dir;
+  /**
+   * 1: its state is ESTABLISHED.
+   */
+  uint8_t established;
+  /**
+   * 0.
+   */
+  uint16_t reserved;
+  /**
+   * TCP: the sequence number of the segment, in host byte order; else 0.
+   */
+  uint32_t seq;
+} conntab_heading;
+
+/**
+ * The function of a helper. It is shown a packet that is about to leave: what follows the transport header, up to the end of the IP
+ * packet, `length` bytes as far as they were captured. `state`: CONNTAB_HELPER_STATE words, what the last call for this connection has
+ * left there; two calls for one connection never run at the same time, calls for different ones do. What it announces by
+ * conntab_announce is expected afterwards; if that cannot be, the packet must not leave.
+ *
+ * Returns 0: the packet passes; anything else: it must not leave. It runs on the packet path: bounded work, no waiting. It must not
+ * use the worker that it is called by (calls answer CONNTAB_EBUSY), nor leave by longjmp or an exception.
+ */
+typedef int (*conntab_help_function)(void *user,
+                                     const struct conntab_heading *about,
+                                     const uint8_t *payload,
+                                     size_t length,
+                                     uint64_t *state,
+                                     struct conntab_announcements *announcements);
+
+/**
+ * A helper of the host's. Set all of it to 0, fill it, pass it with its size.
+ */
+typedef struct conntab_helper {
+  /**
+   * Its name, ended by a 0: 1 to 15 characters from ! to ~, / apart.
+   */
+  char name[16];
+  /**
+   * Its classes: one at least.
+   */
+  struct conntab_class classes[4];
+  /**
+   * Its function.
+   */
+  conntab_help_function help;
+  /**
+   * Handed to the function. It must stay, for all threads, as long as the table and its workers.
+   */
+  void *user;
+  /**
+   * The protocol of the connections that it can be attached to (IANA number).
+   */
+  uint8_t protocol;
+  /**
+   * Their network layer: CONNTAB_IPV4, CONNTAB_IPV6, or 0: either.
+   */
+  uint8_t l3;
+  /**
+   * 0.
+   */
+  uint8_t reserved[6];
+} conntab_helper;
+
+/**
+ * Announces a connection; for the function of a helper, with what it was given.
+ *
+ * Returns CONNTAB_OK; CONNTAB_EUSERS: eight were announced of this packet; CONNTAB_EINVAL: NULL, no such class, flags that are none,
+ * a source address beside CONNTAB_EXPECT_ANY_SOURCE, or reserved bytes that are not 0. Never blocks.
+ */
+int conntab_announce(struct conntab_announcements *announcements,
+                     const struct conntab_announcement *announcement);
+
+/**
+ * Adds a helper of the host's to a table, for good; its number, 1 or more, is written to `number` unless that is NULL. `size`:
+ * sizeof(struct conntab_helper).
+ *
+ * Returns CONNTAB_OK; CONNTAB_EEXIST: there is one of that name; CONNTAB_EUSERS: there are 32; CONNTAB_EROOM: conntab_config.expect_max
+ * is 0; CONNTAB_E2BIG; CONNTAB_EINVAL: NULL, or a field is not allowed. Any thread (of those who add at the same time one waits for the
+ * other); not for the packet path.
+ */
+int conntab_table_add_helper(const conntab_table *table,
+                             const struct conntab_helper *helper,
+                             size_t size,
+                             uint8_t *number);
+
+/**
+ * Adds a helper that is shipped, "ftp", "irc" or "tftp"; its number is written to `number` unless that is NULL. If it was added before,
+ * its number is written all the same.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ENOENT: no helper of that name is shipped; CONNTAB_EUSERS; CONNTAB_EROOM; CONNTAB_EINVAL: NULL. Any thread;
+ * not for the packet path.
+ */
+int conntab_table_ship_helper(const conntab_table *table,
+                              const char *name,
+                              uint8_t *number);
+
+/**
+ * Attaches a helper to an unconfirmed connection, as nft's `ct helper set` does: from now on conntab_help shows its packets to it. The
+ * verdict's status gets CONNTAB_STATUS_HELPER. To be called between conntab_track and conntab_help.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ENOENT: no helper has that number; CONNTAB_EPROTO: it is for others; CONNTAB_EEXIST: the connection has a
+ * helper, or expects something; CONNTAB_ESTATE; CONNTAB_EROOM: all help records are taken; CONNTAB_EINVAL; CONNTAB_EBUSY. The
+ * worker's thread; never blocks.
+ */
+int conntab_attach_helper(conntab_worker *worker,
+                          conntab_verdict *verdict,
+                          uint8_t helper);
+
+/**
+ * Shows packets of connections with a helper to it: of those whose bit is set in `*keep`, which are about to leave. To be called between
+ * the host's rules and conntab_confirm, with the packets and verdicts of the worker's last conntab_track. A packet that must not leave
+ * after all loses its bit in `*keep`, and its verdict's state becomes CONNTAB_DROP.
+ *
+ * Returns how many packets lost their bit, CONNTAB_EINVAL (NULL) or CONNTAB_EBUSY. The worker's thread. The work is bounded by what the
+ * helpers do; never blocks.
+ */
+int conntab_help(conntab_worker *worker,
+                 uint64_t now,
+                 const conntab_packet *packets,
+                 conntab_verdict *verdicts,
+                 size_t n,
+                 uint64_t *keep);
+
+/* ====================================================================================================
+ * Expectations
  * ==================================================================================================== */
 
 /**
@@ -1589,6 +1815,99 @@ int conntab_copy(conntab_worker *worker,
  * conntab_expectation.flags: it may come more than once.
  */
 #define CONNTAB_EXPECT_PERMANENT 2
+
+/**
+ * A walk over a table's expectations. Opaque.
+ */
+typedef struct conntab_expectations conntab_expectations;
+
+/**
+ * A connection to come, copied at one moment.
+ */
+typedef struct conntab_expectation {
+  /**
+   * Its first packet. The source port is 0: any; so is the source address with CONNTAB_EXPECT_ANY_SOURCE.
+   */
+  conntab_tuple tuple;
+  /**
+   * The original tuple of the connection that announced it.
+   */
+  conntab_tuple master_tuple;
+  /**
+   * That connection.
+   */
+  uint64_t master;
+  /**
+   * Milliseconds until it is over.
+   */
+  uint32_t timeout_ms;
+  /**
+   * The zone it must come in.
+   */
+  uint16_t zone;
+  /**
+   * The class of the master's helper; 0 without one.
+   */
+  uint8_t class_id;
+  /**
+   * CONNTAB_EXPECT_* bits.
+   */
+  uint8_t flags;
+  /**
+   * The name of the master's helper, ended by a 0; empty: it has none.
+   */
+  char helper[16];
+  /**
+   * The name of the class likewise.
+   */
+  char class_name[16];
+} conntab_expectation;
+
+/**
+ * Expects a connection for a master, as nft's `ct expectation set` does: its first packet is RELATED, with the master's mark. The
+ * master, `conn`, is a connection of this worker that is not confirmed yet, or any in the table that has a helper. It is expected for
+ * `timeout` seconds, and only while the master is in the table. `max`: how many the master may expect at a time, 1 to 8. If the master
+ * expects the same already, it does so anew. Network layer and zone are the master's.
+ *
+ * Returns CONNTAB_OK; CONNTAB_ENOENT: no such master; CONNTAB_EUSERS: it expects `max` already; CONNTAB_EEXIST: another connection
+ * expects the same; CONNTAB_EROOM: there are as many expectations or help records as conntab_config allows; CONNTAB_EINVAL: NULL, or
+ * timeout, max, class or helper are not allowed; CONNTAB_EBUSY. The worker's thread. Bounded work; no allocation, no system call;
+ * never blocks.
+ */
+int conntab_expect(conntab_worker *worker,
+                   uint64_t now,
+                   uint64_t conn,
+                   const conntab_announcement *announcement,
+                   uint32_t timeout,
+                   uint8_t max);
+
+/**
+ * Begins a walk over what is expected as of `now` (milliseconds, the clock of conntab_track). No packet is held up. NULL for NULL. The
+ * caller owns it (conntab_expectations_free). Any thread; allocates.
+ */
+struct conntab_expectations *conntab_expectations_new(const conntab_table *table,
+                                                      uint64_t now);
+
+/**
+ * The next expectation, written to `expectation`. Returns 1; 0 when there are no more; CONNTAB_EINVAL for NULL. One thread at a time
+ * for one walk; never blocks.
+ */
+int conntab_expectations_next(struct conntab_expectations *walk,
+                              struct conntab_expectation *expectation);
+
+/**
+ * Ends a walk; NULL is fine.
+ */
+void conntab_expectations_free(struct conntab_expectations *walk);
+
+/**
+ * Writes an expectation as a line of /proc/net/nf_conntrack_expect (without newline) into `buffer`, as snprintf does: up to
+ * `buffer_size` bytes, ended by a 0; CONNTAB_TEXT_SIZE is enough for any. Returns the length of the whole line, 0 for NULL or nonsense.
+ * Any thread; allocates; never blocks.
+ */
+size_t conntab_expectation_text(const struct conntab_expectation *expectation,
+                                char *buffer,
+                                size_t buffer_size);
 
 /* ====================================================================================================
  * Events

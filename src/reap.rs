@@ -314,7 +314,8 @@ impl Worker {
     fn reap_expectations(&mut self, budget: u32) {
         if self.expects() && budget > 0 {
             self.local.enter();
-            self.shared.sweep_expectations(self.teller(), budget.next_multiple_of(PIECE));
+            let places = budget.checked_next_multiple_of(PIECE).unwrap_or(u32::MAX);
+            self.shared.sweep_expectations(self.teller(), places);
         }
     }
 

@@ -4,8 +4,9 @@ mod common;
 
 use common::*;
 use conntab::conn::status;
+use conntab::helper::Announce;
 use conntab::tuple::{Direction, L3, Tuple, addr, protocol};
-use conntab::{Connection, CtState, Packet, Reason, Table, Verdict};
+use conntab::{Config, Connection, CtState, Packet, Reason, Table, Verdict};
 
 fn tuple(l4: u8, src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16) -> Tuple {
     Tuple { src: addr(src.into()), dst: addr(dst.into()), sport, dport, l4, l3: L3::V4 }
@@ -231,4 +232,20 @@ fn misuse_of_confirm_is_harmless() {
         assert!(!w.delete(h) && !table.delete(h) && !w.set_mark(h, 1));
     }
     assert_eq!(v[0].reason, Reason::None);
+}
+
+/// As much as can be asked for sweeps the expectations, too.
+#[test]
+fn the_largest_budget() {
+    let table = Table::new(Config { expect_max: 64, ..config(1024) }).unwrap();
+    let mut w = table.worker().unwrap();
+    let mut verdicts = judge(&mut w, 1000, &[&udp(CLIENT, SERVER, 1, 1)]);
+    let to = addr(SERVER.into());
+    let announce = Announce { protocol: protocol::UDP, from: None, to, port: 9, class: 0 };
+    w.expect(1000, verdicts[0].conn, &announce.into(), 5, 1).unwrap();
+    w.confirm(1000, &mut verdicts, 1);
+    w.reap(5999, u32::MAX);
+    assert_eq!(table.usage().expectations, 1);
+    w.reap(6000, u32::MAX);
+    assert_eq!(table.usage().expectations, 0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The rules, and the way of a burst: receive, describe, track, rules, confirm, send. This is what a host of conntab
+ * The rules, and the way of a burst: receive, describe, track, rules, help, confirm, send. This is what a host of conntab
  * writes; the rest of the example is what it needs around that.
  */
 #include <stdlib.h>
@@ -57,13 +57,27 @@ is_service(const struct rules *rules, conntab_worker *worker, const struct connt
 	return false;
 }
 
+/* Attaches the helper to a new connection that is for it. Where there is no room it goes without. */
+static void
+attach(const struct rules *rules, conntab_worker *worker, struct conntab_verdict *verdict)
+{
+	struct conntab_tuple to;
+
+	if (rules->ftp == 0 || !verdict->unconfirmed)
+		return;
+	if (conntab_tuple_of(worker, verdict->conn, CONNTAB_ORIGINAL, &to) != CONNTAB_OK)
+		return;
+	if (to.l4 == 6 && to.dport == rules->ftp)
+		conntab_attach_helper(worker, verdict, rules->helper);
+}
+
 /* What to do with one packet. */
 static bool
 passes(const struct rules *rules, conntab_worker *worker, const struct conntab_verdict *verdict, unsigned int from)
 {
 	switch (verdict->state) {
 	case CONNTAB_ESTABLISHED:
-	case CONNTAB_RELATED:   /* ICMP errors about a connection */
+	case CONNTAB_RELATED:   /* ICMP errors about a connection, FTP's data connections */
 	case CONNTAB_UNTRACKED: /* IPv6 neighbour discovery, as in the kernel */
 		return true;
 	case CONNTAB_NEW:
@@ -129,8 +143,12 @@ firewall_burst(struct firewall *firewall, conntab_worker *worker, unsigned int f
 	/* All of them at once: this is what makes it fast. Neither call can fail with these arguments. */
 	conntab_track(worker, now, packets, n_packets, verdicts);
 	for (i = 0; i < n_packets; i++)
-		if (passes(&firewall->rules, worker, &verdicts[i], from))
+		if (passes(&firewall->rules, worker, &verdicts[i], from)) {
+			attach(&firewall->rules, worker, &verdicts[i]);
 			keep |= UINT64_C(1) << i;
+		}
+	/* Helpers hear what leaves, and may decide against it. */
+	conntab_help(worker, now, packets, verdicts, n_packets, &keep);
 	/* What passes enters the table now; it is also here that events are told. */
 	conntab_confirm(worker, now, verdicts, n_packets, keep);
 

@@ -26,6 +26,8 @@ struct rules {
 	struct service services[MAX_SERVICES];
 	unsigned int n_services;
 	bool pass_fragments;
+	uint16_t ftp;   /* connections to this TCP port have the helper of FTP; 0: none */
+	uint8_t helper; /* its number in the table */
 };
 
 /*

@@ -34,6 +34,8 @@ static const char usage[] =
 	"Two ports, the first inside, the second outside; one lcore for both, or one for each.\n"
 	"\n"
 	"  --allow PROTO/PORT,...   services inside that may be connected to from outside, such as tcp/80,udp/53\n"
+	"  --ftp PORT               connections to this TCP port have the helper of FTP: their data connections pass as\n"
+	"                           RELATED\n"
 	"  --pass-fragments         let fragments through unjudged. They are dropped otherwise: this example does not put\n"
 	"                           them together (conntab_defrag_push would), and a fragment may hold anything\n"
 	"  --set NAME=VALUE         a tunable, such as tcp_timeout_established=3600 (docs/tunables.md); may be repeated\n"
@@ -99,6 +101,7 @@ parse(int argc, char **argv)
 	static const struct option known[] = {
 		{"allow", required_argument, NULL, 'a'},   {"pass-fragments", no_argument, NULL, 'f'},
 		{"set", required_argument, NULL, 's'},     {"max", required_argument, NULL, 'm'},
+		{"ftp", required_argument, NULL, 'p'},
 		{"control", required_argument, NULL, 'c'}, {"idle-us", required_argument, NULL, 'i'},
 		{"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 	};
@@ -111,6 +114,11 @@ parse(int argc, char **argv)
 		case 'a':
 			if (!rules_allow(&firewall.rules, optarg))
 				fail(optarg, "not a list such as tcp/80,udp/53");
+			break;
+		case 'p':
+			if (number("--ftp", optarg) > UINT16_MAX)
+				fail("--ftp", "not a port");
+			firewall.rules.ftp = (uint16_t)number("--ftp", optarg);
 			break;
 		case 'f':
 			firewall.rules.pass_fragments = true;
@@ -160,6 +168,7 @@ make_table(const struct options *options, unsigned int workers)
 	config.events = 65536; /* what may wait between two commands `events` */
 	config.acct = 1;
 	config.timestamp = 1;
+	config.expect_max = 1024;
 	error = conntab_table_new(&config, sizeof(config), &table);
 	if (error != CONNTAB_OK) {
 		char why[200];
@@ -179,6 +188,11 @@ make_table(const struct options *options, unsigned int workers)
 		error = conntab_table_set(table, name, number(options->settings[i], equals + 1));
 		if (error != CONNTAB_OK)
 			fail(options->settings[i], conntab_strerror(error));
+	}
+	if (firewall.rules.ftp != 0) {
+		error = conntab_table_ship_helper(table, "ftp", &firewall.rules.helper);
+		if (error != CONNTAB_OK)
+			fail("--ftp", conntab_strerror(error));
 	}
 	return table;
 }

@@ -37,9 +37,10 @@ extern "C" fn stop(_signal: libc::c_int) {
 }
 
 /// Runs until SIGINT or SIGTERM.
-pub fn run(options: Options) -> Result<(), Box<dyn Error>> {
+pub fn run(mut options: Options) -> Result<(), Box<dyn Error>> {
     let mut ports = [Port::open(&options.interfaces[0])?, Port::open(&options.interfaces[1])?];
     let table = Table::new(options.config)?;
+    options.rules.prepare(&table)?;
     let mut worker = table.worker()?;
     let counters = Arc::new([Counters::default(), Counters::default()]);
     let clock = Clock(Instant::now());

@@ -31,6 +31,7 @@ usage: firewall [OPTION...] INSIDE OUTSIDE     between two interfaces (Linux, ro
        firewall                                a demonstration with made-up packets
 
   --allow PROTO/PORT,...   services inside that may be connected to from outside, such as tcp/80,udp/53
+  --ftp PORT               connections to this TCP port have the helper of FTP: their data connections pass as RELATED
   --pass-fragments         let fragments through unjudged. They are dropped otherwise: this example does not put them together
                            (conntab::Defrag would), and a fragment may hold anything
   --set NAME=VALUE         a tunable, such as tcp_timeout_established=3600 (docs/tunables.md); may be repeated
@@ -60,6 +61,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, Box<dyn Er
             max: 65_536,
             workers: 1,
             events: 65_536,
+            expect_max: 1024,
             acct: true,
             timestamp: true,
             ..Config::default()
@@ -72,6 +74,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, Box<dyn Er
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
         match arg.as_str() {
             "--allow" => options.rules.allow(&value()?)?,
+            "--ftp" => options.rules.ftp = Some(value()?.parse()?),
             "--pass-fragments" => options.rules.pass_fragments = true,
             "--set" => {
                 let value = value()?;

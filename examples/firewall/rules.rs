@@ -1,7 +1,10 @@
 //! The rules, and the way of a burst.
 
-use conntab::tuple::Direction;
-use conntab::{CtState, Packet, Verdict, Worker};
+use std::sync::Arc;
+
+use conntab::helper::Ftp;
+use conntab::tuple::{Direction, Tuple};
+use conntab::{CtState, HelperError, HelperId, Packet, Table, Verdict, Worker};
 
 /// On which side of the firewall a packet has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,10 @@ pub struct Rules {
     services: Vec<(u8, u16)>,
     /// Whether fragments pass, unjudged.
     pub pass_fragments: bool,
+    /// The TCP port whose connections have the helper of FTP: their data connections are RELATED.
+    pub ftp: Option<u16>,
+    /// That helper's number in the table.
+    helper: Option<HelperId>,
 }
 
 impl Rules {
@@ -36,6 +43,12 @@ impl Rules {
         Ok(())
     }
 
+    /// Adds the helper that the rules attach.
+    pub fn prepare(&mut self, table: &Table) -> Result<(), HelperError> {
+        self.helper = self.ftp.map(|_| table.add_helper(Arc::new(Ftp))).transpose()?;
+        Ok(())
+    }
+
     /// What to do with one packet.
     fn passes(&self, worker: &mut Worker, verdict: &Verdict, side: Side) -> bool {
         match verdict.state {
@@ -46,10 +59,18 @@ impl Rules {
         }
     }
 
-    /// Where a new connection goes to is asked of the library, which has read the headers already.
     fn is_service(&self, worker: &mut Worker, verdict: &Verdict) -> bool {
-        let tuple = worker.section().get(verdict.conn).map(|view| view.tuple(Direction::Original));
-        tuple.is_some_and(|tuple| self.services.contains(&(tuple.l4, tuple.dport)))
+        goes_to(worker, verdict).is_some_and(|tuple| self.services.contains(&(tuple.l4, tuple.dport)))
+    }
+
+    /// Attaches the helper to a new connection that is for it.
+    fn attach(&self, worker: &mut Worker, verdict: &mut Verdict) {
+        if let (Some(port), Some(helper), true) = (self.ftp, self.helper, verdict.unconfirmed)
+            && goes_to(worker, verdict).is_some_and(|tuple| (tuple.l4, tuple.dport) == (6, port))
+        {
+            // All help records taken: then it goes without, and its data connections are not expected.
+            let _ = worker.attach_helper(verdict, helper);
+        }
     }
 
     /// Judges a burst, and returns which packets pass (bit i: packet i). `verdicts`: room for as many.
@@ -64,16 +85,22 @@ impl Rules {
         let n = worker.track(now, packets, verdicts);
         let verdicts = &mut verdicts[..n];
         let mut pass = 0u64;
-        for (i, verdict) in verdicts.iter().enumerate() {
-            pass |= u64::from(self.passes(worker, verdict, side)) << i;
-        }
-        worker.confirm(now, verdicts, pass);
-        // Confirming may have decided against a packet: it lost a clash, or there was no room.
-        for (i, verdict) in verdicts.iter().enumerate() {
-            if verdict.state == CtState::Drop {
-                pass &= !(1 << i);
+        for (i, verdict) in verdicts.iter_mut().enumerate() {
+            if self.passes(worker, verdict, side) {
+                self.attach(worker, verdict);
+                pass |= 1 << i;
             }
         }
-        pass
+        // A helper may decide against a packet.
+        let pass = worker.help(now, packets, verdicts, pass);
+        worker.confirm(now, verdicts, pass);
+        // Confirming may have decided against a packet: it lost a clash, or there was no room.
+        let lost = |(_, verdict): &(usize, &Verdict)| verdict.state == CtState::Drop;
+        verdicts.iter().enumerate().filter(lost).fold(pass, |pass, (i, _)| pass & !(1 << i))
     }
+}
+
+/// Where a new connection goes to is asked of the library, which has read the headers already.
+fn goes_to(worker: &mut Worker, verdict: &Verdict) -> Option<Tuple> {
+    worker.section().get(verdict.conn).map(|view| view.tuple(Direction::Original))
 }

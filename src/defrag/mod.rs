@@ -173,7 +173,7 @@ impl Defrag {
             self.stats.timeouts += 1;
             queue = 0;
         }
-        if queue == 0 && fragment.is_atomic() {
+        if queue == 0 && fragment.is_atomic() && fragment.piece_len > 0 {
             return Pushed::NotAFragment;
         }
         self.stats.fragments += 1;

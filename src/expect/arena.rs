@@ -32,7 +32,7 @@ use crate::helper::HelperId;
 use crate::memory::{Array, NoMemory, Options, Zeroed};
 use crate::packet::Handle;
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, fence, mutated};
 use crate::tuple::Key;
 
 const FREE: u64 = 0;
@@ -274,23 +274,21 @@ impl Arena {
         if !mutated("expect-write-no-fence") {
             fence(Release);
         }
+        if mutated("expect-live-early") {
+            self.states[place].store(busy & !LIFE | LIVE, Release);
+        }
         self.records[place].store(draft);
         let name = name(place, busy);
         on_the_way.named(name);
         let placed = busy & !LIFE | PLACED;
         // Release: who sees it placed sees its fields.
-        self.states[place].store(placed, order("expect-placed-relaxed", Release));
+        self.states[place].store(placed, Release);
         // X4.
         if !mutated("expect-no-fence") {
             fence(SeqCst);
         }
         for other in self.around(hash).filter(|other| *other != place) {
-            let state = self.states[other].load(Acquire);
-            if !matches!(state & LIFE, PLACED | LIVE) || (state ^ busy) & !(GENERATION | LIFE) != 0 {
-                continue;
-            }
-            // What changes while it is read was not there, or is being ended.
-            let Some(seen) = self.read(other, state) else { continue };
+            let Some((state, seen)) = self.neighbour(other, busy) else { continue };
             if !seen.clashes(draft) {
                 continue;
             }
@@ -313,8 +311,23 @@ impl Arena {
             on_the_way.ended(instead, &seen);
         }
         // Release: who sees it live sees its fields, and the slot. (PLACED is left by its owner alone: X1.)
-        self.states[place].store(busy & !LIFE | LIVE, order("expect-live-relaxed", Release));
+        self.states[place].store(busy & !LIFE | LIVE, Release);
         Ok(name)
+    }
+
+    /// What is placed or live at another place, if it has the tag of `busy`, and its state.
+    fn neighbour(&self, place: usize, busy: u64) -> Option<(u64, Draft)> {
+        // It may go from PLACED to LIVE while it is read. Whatever comes there later sees us: X4.
+        for _ in 0..if mutated("expect-look-once") { 1 } else { 2 } {
+            let state = self.states[place].load(Acquire);
+            if !matches!(state & LIFE, PLACED | LIVE) || (state ^ busy) & !(GENERATION | LIFE) != 0 {
+                return None;
+            }
+            if let Some(seen) = self.read(place, state) {
+                return Some((state, seen));
+            }
+        }
+        None
     }
 
     /// A free place of this hash, made BUSY.

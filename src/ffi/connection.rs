@@ -251,6 +251,8 @@ pub const CONNTAB_STATUS_SRC_NAT_DONE: u16 = 0x80;
 pub const CONNTAB_STATUS_DST_NAT_DONE: u16 = 0x100;
 /// Leaving the table (in events).
 pub const CONNTAB_STATUS_DYING: u16 = 0x200;
+/// A helper is attached.
+pub const CONNTAB_STATUS_HELPER: u16 = 0x2000;
 
 /// TCP: no segment yet.
 pub const CONNTAB_TCP_NONE: u8 = 0;

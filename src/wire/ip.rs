@@ -225,7 +225,8 @@ fn walk(ip: &[u8], total: usize, chain: &mut Chain, mut fragment_seen: bool) -> 
                     return Err(Reason::Ipv6Extension);
                 }
                 if !fragment_seen && (later || reassembled(ip, total, chain, h[0], more)) {
-                    chain.piece = later || more;
+                    // One with nothing in it is not whole either: reassembly refuses it.
+                    chain.piece = later || more || left == len;
                     chain.atomic = (!chain.piece).then_some((chain.named_at, chain.offset));
                 }
                 fragment_seen = true;

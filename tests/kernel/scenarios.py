@@ -10,7 +10,7 @@ them (tests/recorded holds some that were). Rules are written twice, as nft text
 from one description (`Rules`), so they cannot disagree.
 """
 import argparse, itertools, json, os, random, struct, sys
-import fragments, handmade
+import fragments, handmade, helpers
 from associations import Association
 from endpoints import Talk
 from packets import FLAG, GRE, ICMP, ICMPV6, TCP, UDP, UDPLITE
@@ -993,10 +993,15 @@ def make_fragments(rng):
     return scenario("fragments", steps, rules.config(**({"sysctl": sysctl} if sysctl else {})))
 
 
+def make_helper(rng):
+    script = rng.choices((helpers.conversation, helpers.barrage), (4, 1))[0](rng)
+    return script.scenario
+
+
 AREAS = {"tcp": make_tcp, "udp": make_udp, "udplite": make_udplite, "icmp": make_icmp, "icmpv6": make_icmpv6,
          "sctp": make_sctp,
          "other": make_other,
-         "expiry": make_expiry, "policy": make_policy, "fragments": make_fragments}
+         "expiry": make_expiry, "policy": make_policy, "fragments": make_fragments, "helper": make_helper}
 
 
 def head(name, area, s):

@@ -64,8 +64,12 @@ pub(super) fn split(ip: &Ip, pieces: Option<&Pieces>, verified: bool) -> Vec<Vec
             L3::V4 => most - head,
             L3::V6 => most.max(LEAST_MTU_V6) - head - 8,
         };
+        // All but the last are multiples of eight; the last may fill the room.
         let size = (room & !7).max(8);
-        vec![size; rest.len().div_ceil(size)]
+        let before = rest.len().saturating_sub(room.max(8)).div_ceil(size);
+        let mut lengths = vec![size; before];
+        lengths.push(rest.len() - before * size);
+        lengths
     });
     let (mut out, mut offset) = (Vec::with_capacity(lengths.len()), 0);
     for len in lengths {

@@ -48,6 +48,18 @@ pub(super) struct Found {
 /// The way to the transport header, as rules find it: behind the extension headers, AH not being one of them.
 pub(super) fn walk(bytes: &[u8]) -> Option<Found> {
     let mut found = Found { protocol: *bytes.get(6)?, at: 40, named_at: 6, extensions: Vec::new() };
+    walk_on(bytes, &mut found).map(|()| found)
+}
+
+/// The extension headers, up to where the way ends.
+pub(super) fn extensions(bytes: &[u8]) -> Vec<(u8, usize)> {
+    let first = bytes.get(6).copied().unwrap_or(next::NONE);
+    let mut found = Found { protocol: first, at: 40, named_at: 6, extensions: Vec::new() };
+    let _ = walk_on(bytes, &mut found);
+    found.extensions
+}
+
+fn walk_on(bytes: &[u8], found: &mut Found) -> Option<()> {
     while matches!(found.protocol, next::HOP_BY_HOP | next::ROUTING | next::FRAGMENT | next::DESTINATION) {
         let header = bytes.get(found.at..)?.first_chunk::<8>()?;
         let len = if found.protocol == next::FRAGMENT { 8 } else { (usize::from(header[1]) + 1) * 8 };
@@ -56,7 +68,7 @@ pub(super) fn walk(bytes: &[u8]) -> Option<Found> {
         found.named_at = found.at;
         found.at += len;
     }
-    Some(found)
+    Some(())
 }
 
 /// Offset and flags of a packet that is a fragment, or was.

@@ -239,7 +239,10 @@ impl Router {
             Answer::Advertisement { addressed, told } => {
                 self.advertise(ip, transit.side, addressed, told, seen)
             }
-            Answer::Fault(fault) => self.tell(ip, transit.side, fault, transit.verdict.as_ref(), seen),
+            Answer::Fault(fault) => {
+                let cause = service::read(ip, fault);
+                self.tell(&cause, transit.side, fault, transit.verdict.as_ref(), seen);
+            }
         }
     }
 

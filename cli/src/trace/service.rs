@@ -29,19 +29,29 @@ const PIM: u8 = 103;
 
 /// `alone`: the packet was sent to the router alone. `own`: the router's address on that side.
 pub(super) fn answer(ip: &Ip, alone: bool, own: Ipv6Addr) -> Answer {
-    let Some(l4) = ip.protocol() else { return Answer::Nothing };
     let v4 = ip.l3 == L3::V4;
-    let mut named_at = 6;
-    if !v4 && let Some(found) = ipv6::walk(&ip.bytes) {
-        named_at = found.named_at as u32;
-        for (protocol, at) in found.extensions {
-            match extension(ip, protocol, at) {
+    if !v4 {
+        let mut before = 6;
+        for (protocol, at) in ipv6::extensions(&ip.bytes) {
+            let judged = match protocol {
+                // Unknown but in front of all others.
+                ipv6::next::HOP_BY_HOP if at != 40 => Judged::Problem(1, before),
+                // There is one.
+                ipv6::next::FRAGMENT if before != 6 && ip.bytes.get(6) == Some(&ipv6::next::FRAGMENT) => {
+                    Judged::Problem(0, 40)
+                }
+                _ => extension(ip, protocol, at),
+            };
+            match judged {
                 Judged::Good => {}
                 Judged::Bad => return Answer::Nothing,
                 Judged::Problem(code, rest) => return Answer::Fault(Fault { kind: 4, code, rest }),
             }
+            before = at as u32;
         }
     }
+    let Some(l4) = ip.protocol() else { return Answer::Nothing };
+    let named_at = ipv6::walk(&ip.bytes).map_or(6, |found| found.named_at as u32);
     let port_unreachable = if v4 { Fault::new(3, 3) } else { Fault::new(1, 4) };
     match l4 {
         protocol::TCP if alone && sound(ip) => Answer::Reset,
@@ -68,10 +78,27 @@ pub(super) fn answer(ip: &Ip, alone: bool, own: Ipv6Addr) -> Answer {
 fn extension(ip: &Ip, protocol: u8, at: usize) -> Judged {
     let segments_left = ip.bytes.get(at + 3).copied().unwrap_or(0);
     match protocol {
+        ipv6::next::FRAGMENT => fragment(ip, at),
+        // It is cut.
+        ipv6::next::ROUTING if at + (usize::from(ip.bytes[at + 1]) + 1) * 8 > ip.bytes.len() => Judged::Bad,
         ipv6::next::DESTINATION => hopopts::options(ip, at, false),
         // No type of routing header is known here (RFC 8200 section 4.4).
         ipv6::next::ROUTING if segments_left != 0 => Judged::Problem(0, at as u32 + 2),
         _ => Judged::Good,
+    }
+}
+
+/// What it makes of a fragment that reassembly has let go on (tests/recorded: frag-own-v6).
+fn fragment(ip: &Ip, at: usize) -> Judged {
+    let field =
+        ip.bytes.get(at + 2..).and_then(<[u8]>::first_chunk).map_or(0, |field| u16::from_be_bytes(*field));
+    match wire::fragment(&ip.bytes, ip.bytes.len() as u32) {
+        // RFC 7112: the first of several has all headers.
+        Ok(None) if field & 1 != 0 => Judged::Problem(3, 0),
+        // RFC 8200 section 4.5, which points to the payload length.
+        Ok(Some(piece)) if piece.more && !piece.piece_len.is_multiple_of(8) => Judged::Problem(0, 4),
+        _ if field & !6 == 0 => Judged::Good,
+        _ => Judged::Bad,
     }
 }
 
@@ -118,6 +145,18 @@ fn datagram(ip: &Ip) -> bool {
         return ip.l3 == L3::V4;
     }
     ip::fold(ip::sum(datagram, ip::pseudo(ip.src, ip.dst, protocol::UDP, len))) == [0, 0]
+}
+
+/// What an error about a packet quotes of it: of a datagram that nobody takes, what it claims to be.
+pub(super) fn read(ip: &Ip, fault: Fault) -> Ip {
+    let mut read = ip.clone();
+    let unreachable = matches!((ip.l3, fault.kind, fault.code), (L3::V4, 3, 3) | (L3::V6, 1, 4));
+    if let (true, Some((protocol::UDP, at))) = (unreachable, ip.transport)
+        && let Some([_, _, _, _, a, b, _, _]) = ip.transport_bytes(0)
+    {
+        read.bytes.truncate(at + usize::from(u16::from_be_bytes([a, b])));
+    }
+    read
 }
 
 /// The same for UDP-Lite (RFC 3828 section 3.1).

@@ -10,6 +10,7 @@ use conntab::wire::{self, L4};
 use conntab::{Connection, Reason, Verdict};
 
 use super::ip::Ip;
+use super::ipv6;
 use super::sctp;
 
 /// The connection of a packet, as it was before that.
@@ -34,6 +35,10 @@ pub(super) fn about(ip: &Ip, known: Option<&Known>, verdict: &Verdict) -> Option
         (Reason::IcmpOuterDestination, Ok(_)) => outer(ip)?,
         (_, Ok(L4::Tcp(segment))) => return tcp(segment, known, verdict),
         (reason, Ok(L4::Sctp(packet))) => sctp::words(reason, packet, payload, known)?,
+        // A later fragment that goes on as it is: its message is elsewhere.
+        (Reason::Ipv6Extension, _) if ipv6::fragment_field(&ip.bytes).is_some_and(|field| field > 7) => {
+            return None;
+        }
         // Of the other family: nobody looks at it.
         (Reason::L4Truncated, _) if protocol == foreign => return None,
         (reason, _) => plain(reason, protocol, payload)?.to_owned(),

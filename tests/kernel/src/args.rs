@@ -24,6 +24,9 @@ pub struct Args {
     /// Silences in a capture keep their length (else one second is the longest)
     #[arg(long)]
     pub real_time: bool,
+    /// Scenarios that take longer are left out: seconds [captures: none is]
+    #[arg(long, default_value_t = 60)]
+    pub longest: u64,
     /// Routers at work at the same time
     #[arg(long, default_value_t = 16)]
     pub jobs: usize,

@@ -60,6 +60,11 @@ pub fn packets(scenario: &Value) -> usize {
     steps(scenario).iter().filter(|step| step.get("packet").is_some()).count()
 }
 
+/// How long it takes.
+pub fn seconds(scenario: &Value) -> u64 {
+    steps(scenario).iter().filter_map(|step| step.get("wait_ms")?.as_u64()).sum::<u64>() / 1000
+}
+
 /// `rig` has the scenario's rules. `patient`: nothing that is slow gets lost.
 pub fn record(rig: &mut Rig, scenario: &Value, kernel: &str, patient: bool) -> Result<Value, Failed> {
     settings(rig, &scenario["config"])?;

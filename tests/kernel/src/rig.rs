@@ -293,7 +293,7 @@ impl Rig {
         self.known.clear();
         self.drain()?;
         let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count")?;
-        Ok(count.trim() == "0" && !self.expecting)
+        Ok(count.trim() == "0" && self.expectations()?.is_empty())
     }
 
     /// Throws away what has come.
@@ -405,6 +405,9 @@ impl Rig {
         let text = fs::read_to_string("/proc/thread-self/net/nf_conntrack_expect")?;
         let mut lines: Vec<_> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        // While others' expectations come and go the file may show one twice.
+        lines.sort_by(|a, b| without_seconds(a).cmp(without_seconds(b)).then(a.cmp(b)));
+        lines.dedup_by(|a, b| without_seconds(a) == without_seconds(b));
         lines.sort();
         self.expecting = !lines.is_empty();
         Ok(lines)
@@ -467,6 +470,11 @@ fn frame(side: usize, packet: &[u8]) -> Vec<u8> {
     let ethertype: [u8; 2] =
         if packet.first().is_some_and(|first| first >> 4 == 6) { [0x86, 0xdd] } else { [8, 0] };
     [&ROUTER[side], &WIRE[side], &ethertype[..], packet].concat()
+}
+
+/// An expectation's line without how long it is left.
+fn without_seconds(line: &str) -> &str {
+    line.split_once(' ').map_or(line, |(_, rest)| rest)
 }
 
 /// The routes to the router's own IPv6 addresses are made by a thread of the kernel's, some time after the addresses.

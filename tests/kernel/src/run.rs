@@ -18,6 +18,9 @@ use crate::shrink::shrink;
 use crate::source::{Files, Random, Source};
 use crate::summary::Summary;
 
+/// Of so many that differ the shortest form is looked for: more have the same causes.
+const SHRUNK: usize = 50;
+
 /// A line about how far it is, so often.
 const TELL: Duration = Duration::from_secs(30);
 
@@ -108,7 +111,7 @@ fn all(args: &Args) -> io::Result<usize> {
     let (summary, took) = (state.summary, state.begun.elapsed());
     let text = summary.text();
     if let Some(path) = &args.summary {
-        std::fs::write(path, format!("Kernel {}.\n\n{text}", run.kernel))?;
+        std::fs::write(path, page(&run.kernel, &summary))?;
     }
     println!("\n{text}");
     println!("{} packets in {:.0} s", summary.packets(), took.as_secs_f64());
@@ -127,6 +130,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Run<'_> {
+    /// A long run may be cut short: its counts so far are there.
+    fn save(&self, summary: &Summary) {
+        if let Some(path) = &self.args.summary
+            && let Err(e) = std::fs::write(path, page(&self.kernel, summary))
+        {
+            eprintln!("conntab-kernel: {}: {e}", path.display());
+        }
+    }
+
     fn work(&self, bench: &mut Bench) -> io::Result<()> {
         loop {
             if lock(&self.state).broken.is_some() {
@@ -134,7 +146,12 @@ impl Run<'_> {
             }
             let scenario = lock(&self.source).next()?;
             let Some(scenario) = scenario else { return Ok(()) };
-            let outcome = bench.judge(&scenario)?;
+            let longest = if self.args.pcap.is_some() { u64::MAX } else { self.args.longest };
+            let outcome = if record::seconds(&scenario) > longest {
+                Outcome::NotCompared("it takes too long (--longest)".to_owned())
+            } else {
+                bench.judge(&scenario)?
+            };
             let name = scenario["name"].as_str().unwrap_or("unnamed").to_owned();
             self.tell(&scenario, &name, &outcome);
             if let (Some(folder), Outcome::Equal { recorded, .. } | Outcome::Different { recorded, .. }) =
@@ -143,9 +160,11 @@ impl Run<'_> {
                 write(folder, &name, recorded)?;
             }
             if let Outcome::Different { what, recorded } = outcome {
-                let (what, recorded) = shrink(bench, what, recorded)?;
+                let shrunk = lock(&self.state).summary.failed() <= SHRUNK;
+                let (what, recorded) = if shrunk { shrink(bench, what, recorded)? } else { (what, recorded) };
                 let path = write(&self.args.output, &name, &recorded)?;
-                println!("{name}: shortest: {} steps, {path}\n  {what}", record::steps(&recorded).len());
+                let steps = record::steps(&recorded).len();
+                println!("{name}: {}{steps} steps, {path}\n  {what}", if shrunk { "shortest: " } else { "" });
             }
         }
     }
@@ -162,6 +181,7 @@ impl Run<'_> {
         }
         if state.told.elapsed() > TELL {
             state.told = Instant::now();
+            self.save(&state.summary);
             let seconds = state.begun.elapsed().as_secs();
             eprintln!(
                 "{seconds} s: {} packets, {} differing",
@@ -170,6 +190,11 @@ impl Run<'_> {
             );
         }
     }
+}
+
+/// The counts for a page.
+fn page(kernel: &str, summary: &Summary) -> String {
+    format!("Kernel {kernel}.\n\n{}", summary.text())
 }
 
 /// Writes the kernel's recording of a scenario; where.

@@ -100,3 +100,17 @@ fn moments_are_apart(scenario: &Value) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+#[test]
+fn edges_are_seen() {
+    let scenario = |waits: &[u64]| {
+        let steps: Vec<_> = waits.iter().map(|wait| serde_json::json!({"wait_ms": wait})).collect();
+        serde_json::json!({"steps": steps})
+    };
+    for (waits, apart) in
+        [(&[300][..], true), (&[1000], false), (&[300, 500], true), (&[300, 700], false), (&[1100], false)]
+    {
+        assert_eq!(moments_are_apart(&scenario(waits)), apart, "{waits:?}");
+    }
+}

@@ -5,6 +5,8 @@
 
 mod flows;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
