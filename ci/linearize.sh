@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 histories=200000 seed=1
-planted=(kill-blind reader-any-life clear-one ready-early attempt-not-counted loser-no-restart moved-early fill-blind slot-not-frozen meta-not-frozen)
+planted=(kill-blind reader-any-life ready-early attempt-not-counted loser-no-restart moved-early fill-blind slot-not-frozen meta-not-frozen)
 while [ $# -gt 0 ]; do
   case "$1" in
     --short) histories=10000 planted=(kill-blind reader-any-life ready-early slot-not-frozen) ;;
