@@ -1346,7 +1346,7 @@ typedef struct conntab_whole {
    */
   uint32_t largest;
   /**
-   * The length of the shortest header in front of a fragment (IPv6: without the fragment header).
+   * The length of the shortest header in front of a fragment other than the first (IPv6: without the fragment header).
    */
   uint16_t least_header;
   /**

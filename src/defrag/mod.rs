@@ -173,6 +173,7 @@ impl Defrag {
             self.stats.timeouts += 1;
             queue = 0;
         }
+        // Without a piece it is one like others, which is refused.
         if queue == 0 && fragment.is_atomic() && fragment.piece_len > 0 {
             return Pushed::NotAFragment;
         }
@@ -351,7 +352,9 @@ impl Defrag {
             this.largest_df = this.largest_df.max(size);
         }
         this.ecn |= 1 << fragment.ecn;
-        this.least_header = this.least_header.min(fragment.header_len);
+        if !first {
+            this.least_header = this.least_header.min(fragment.header_len);
+        }
         if first {
             this.first = true;
             (this.header_len, this.named_at, this.protocol) =

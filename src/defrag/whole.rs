@@ -16,8 +16,8 @@ pub struct Whole<'a> {
     pub(super) packet: Packet<'a>,
     /// The length of its longest fragment, headers included: what a router keeps to when it fragments the packet again.
     pub largest: u32,
-    /// The length of the shortest header in front of a fragment (IPv6: without the fragment header). What is shorter than the
-    /// whole's own header cannot be sent on in its own buffer.
+    /// The length of the shortest header in front of a fragment other than the first (IPv6: without the fragment header). What is
+    /// shorter than the whole's own header cannot be sent on in its own buffer.
     pub least_header: u16,
     pub(super) header_len: u16,
     pub(super) pieces: &'a [u128; SLOTS],

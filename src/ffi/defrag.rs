@@ -112,7 +112,7 @@ pub struct conntab_whole {
     pub packet: conntab_packet,
     /// The length of the longest fragment, headers included: what a router keeps to when it fragments the packet again.
     pub largest: u32,
-    /// The length of the shortest header in front of a fragment (IPv6: without the fragment header).
+    /// The length of the shortest header in front of a fragment other than the first (IPv6: without the fragment header).
     pub least_header: u16,
     /// CONNTAB_DEFRAG_DROPPED: why (conntab_reason_name). Otherwise 0.
     pub reason: u16,

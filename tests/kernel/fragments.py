@@ -71,7 +71,7 @@ class Datagram:
         self.df = rng.choice((0, 0, 0, .5, 1))
         self.hops = rng.choice((64, 64, 64, 64, 64, 1, 2))
         if v6 and through and rng.random() < .15:       # headers inside what is fragmented
-            inner = rng.choice(((60, b"\0\1\4\0\0\0\0"), (43, b"\0\4\0\0\0\0\0"), (44, b"\0\0\0\0\0\0\7"), (0, b"\0\1\4\0\0\0\0")))
+            inner = rng.choice(((60, b"\0\1\4\0\0\0\0"), (43, b"\0\4\0\0\0\0\0"), (0, b"\0\1\4\0\0\0\0")))
             self.body, self.proto = bytes([self.proto]) + inner[1] + self.body, inner[0]
 
     def piece(self, begin, end, more, ident=None, proto=None):

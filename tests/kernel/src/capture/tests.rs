@@ -4,7 +4,7 @@ use super::rewrite::{Addresses, pieces, whole};
 use crate::record::bytes;
 
 /// A datagram from 10.1.0.1 to 10.2.0.1, port 5000 to 53, with a right checksum.
-const DATAGRAM: &str = "4500001d00004000401126cc0a0100010a020";
+const DATAGRAM: &str = "4500001d00004000401126cc0a0100010a020001138800350009671a71";
 
 fn packet(hex: &str) -> Vec<u8> {
     bytes(hex).expect("hexadecimal")
