@@ -163,6 +163,8 @@ static void text_garbage(void **state) {
     /* The longest there can be. */
     conntab_connection c;
     memset(&c, 0xff, sizeof c);
+    c.master = 0;
+    memset(c.helper, 0, sizeof c.helper);
     c.original.l3 = c.reply.l3 = CONNTAB_IPV6;
     c.status = CONNTAB_STATUS_ASSURED;
     c.zone_reply = 10000;

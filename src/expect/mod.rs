@@ -1,4 +1,4 @@
-//! L3: connections to come. `arena` holds what is expected, `record` what a connection has to do with others (helper,
+//! L3: connections to come. `arena` holds what is expected (`draft`), `record` what a connection has to do with others (helper,
 //! expectations, master), `registry` the helpers.
 //!
 //! All of it is reserved when the table is made, and only if [`crate::Config::expect_max`] asks for it.
@@ -10,6 +10,7 @@
 //! Nothing here needs the epoch: places and records are used again at once, and whoever still knows one by an old name fails.
 
 mod arena;
+mod draft;
 mod record;
 mod registry;
 
@@ -22,7 +23,8 @@ use crate::sync::AtomicU32;
 use crate::sync::Ordering::Relaxed;
 use crate::tuple::{Key, Tuple, Zone};
 
-pub(crate) use arena::{Arena, Draft, Fate, Name as ExpectName, OnTheWay, Refused};
+pub(crate) use arena::{Arena, Fate, Name as ExpectName, OnTheWay, Refused};
+pub(crate) use draft::Draft;
 pub(crate) use record::{Entered, Origin, Record, Records};
 pub(crate) use registry::Registry;
 pub use registry::{HelperError, MAX_HELPERS};

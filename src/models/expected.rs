@@ -199,7 +199,8 @@ fn a_record_is_used_again() {
         let records = Arc::new(Records::new(1, Options::default()).unwrap());
         let place = records.make(MASTER, None).unwrap();
         let other = records.clone();
-        let next = Handle::from_u64(2 << 32 | 1);
+        // Looked for where the other was found.
+        let next = Handle::from_u64(3 << 32 | 1);
         let thread = thread::spawn(move || {
             other.bury(place, |_, _, _| panic!("it expects nothing"));
             other.make(next, None)
