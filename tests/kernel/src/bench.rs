@@ -5,8 +5,9 @@ use std::io;
 use conntab_cli::trace;
 use serde_json::Value;
 
+use crate::network::Ports;
 use crate::record::{self, Failed, record};
-use crate::rig::{Ports, Rig};
+use crate::rig::Rig;
 use crate::traces::{has_fragments, leaves_traces};
 
 /// The table's clock when a scenario begins.

@@ -2,8 +2,9 @@
 //! into both, packet by packet, and all that can be seen is compared in the same run; what differs is shrunk to the
 //! shortest scenario that still does. `ci/kernel.sh` runs it.
 //!
-//! `source` gives scenarios, `capture` makes them of captures, `rig` is a router made of the kernel, `record` plays a scenario into it, `bench` compares,
-//! `shrink` shortens, `summary` counts. Everything happens in network namespaces of its own.
+//! `source` gives scenarios, `capture` makes them of captures, `rig` is a router made of the kernel (`network`: where it
+//! stands), `record` plays a scenario into it, `bench` compares, `shrink` shortens, `summary` counts. Everything happens in
+//! network namespaces of its own.
 
 #[cfg(target_os = "linux")]
 mod args;
@@ -15,6 +16,8 @@ mod capture;
 mod conntrack;
 #[cfg(target_os = "linux")]
 mod netlink;
+#[cfg(target_os = "linux")]
+mod network;
 #[cfg(target_os = "linux")]
 mod record;
 #[cfg(target_os = "linux")]
