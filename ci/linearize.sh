@@ -5,10 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 histories=200000 seed=1
-planted=(kill-blind reader-any-life clear-one burst-no-fence ready-early skip-epoch moved-early slot-not-frozen)
+planted=(kill-blind reader-any-life ready-early attempt-not-counted loser-no-restart moved-early fill-blind slot-not-frozen meta-not-frozen)
 while [ $# -gt 0 ]; do
   case "$1" in
-    --short) histories=5000 planted=(kill-blind reader-any-life clear-one burst-no-fence) ;;
+    --short) histories=10000 planted=(kill-blind reader-any-life ready-early slot-not-frozen) ;;
     --seed) seed=${2:?} && shift ;;
     --histories) histories=${2:?} && shift ;;
     *) echo "usage: ci/linearize.sh [--short] [--seed N] [--histories N]" >&2; exit 2 ;;

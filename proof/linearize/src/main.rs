@@ -41,14 +41,22 @@ struct Args {
 
 /// Whether the operations could have taken effect one by one.
 fn is_linearizable(history: &History, done: &[Done]) -> bool {
-    let mut events: Vec<(u64, usize, bool)> = Vec::with_capacity(2 * done.len());
-    for (i, done) in done.iter().enumerate() {
+    let mut all: Vec<Done> = done.to_vec();
+    for done in done {
+        // The second half of a packet that has found its connection: at another instant of the same call, as if by another thread.
+        if let (Op::Track(_, now), Ret::Found(conn, _)) = (done.op, done.ret) {
+            let thread = history.threads.len() + done.thread;
+            all.push(Done { thread, op: Op::Refresh(conn, now), ret: Ret::Done, ..*done });
+        }
+    }
+    let mut events: Vec<(u64, usize, bool)> = Vec::with_capacity(2 * all.len());
+    for (i, done) in all.iter().enumerate() {
         events.extend([(done.called, i, true), (done.returned, i, false)]);
     }
     events.sort_unstable();
     let mut tester = LinearizabilityTester::new(Spec::new(history.udp, history.latest()));
     for (_, i, call) in events {
-        let done = &done[i];
+        let done = &all[i];
         let taken = if call {
             tester.on_invoke(done.thread, done.op)
         } else {
@@ -82,6 +90,7 @@ fn print(history: &History, done: &[Done]) {
     for Done { thread, called, returned, op, ret } in done {
         let op = match op {
             Op::Track(tuple, now) => format!("track t{tuple} at {now}"),
+            Op::Refresh(conn, now) => format!("refresh {} at {now}", name(conn)),
             Op::Confirm([original, reply], now) => format!("confirm t{original}, t{reply} at {now}"),
             Op::Lookup(tuple, now) => format!("lookup t{tuple} at {now}"),
             Op::Delete(conn) => format!("delete {}", name(conn)),
@@ -90,6 +99,7 @@ fn print(history: &History, done: &[Done]) {
         let ret = match ret {
             Ret::Found(conn, dir) => format!("found {}, {}", name(conn), history::way(dir)),
             Ret::Nothing => "nothing".into(),
+            Ret::Done => "done".into(),
             Ret::Inserted(conn) => format!("inserted {}", name(conn)),
             Ret::Adopted(conn, dir) => format!("adopted {}, {}", name(conn), history::way(dir)),
             Ret::Refused => "refused".into(),

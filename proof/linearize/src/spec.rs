@@ -5,8 +5,9 @@
 //!
 //! | operation | answer | when, and what changes |
 //! |---|---|---|
-//! | `Track(t)` at `now` | `Found(c, direction)` | a connection has tuple t and has not expired at `now`; it is refreshed: it expires a timeout after `now`, and not sooner than before |
+//! | `Track(t)` at `now` | `Found(c, direction)` | a connection has tuple t and has not expired at `now` |
 //! | | `Nothing` | there is none |
+//! | `Refresh(c)` at `now` | `Done` | the second half of a `Track` that has found c, at an instant of its own within the call: if c is still there, it expires a timeout after `now`, and not sooner than before |
 //! | `Confirm(o, r)` at `now` | `Inserted(c)` | no connection has o or r, in whichever direction: c has them from now on |
 //! | | `Adopted(c, direction)` | UDP alone: connection c has o or r, and its tuples are both of them, the same way round (original) or mirrored (reply) |
 //! | | `Refused` | a connection has o or r, and the protocol is TCP, or its tuples are not both of them |
@@ -14,10 +15,11 @@
 //! | `Delete(c)` | `Ended(true)` | c is there; it is no more |
 //! | | `Ended(false)` | it is not there |
 //! | `EndExpired(c)` at `now` | `Ended(true)` | c is there and has expired at `now`; it is no more |
-//! | | `Ended(false)` | it is not there, or has time left |
+//! | | `Ended(false)` | it is not there, or has time left, or somebody was changing it |
 //!
 //! A connection whose time is up for the latest clock of the history may vanish at any instant: whoever meets it with that
-//! clock ends it, as a step of its own, before its operation takes effect. A connection whose time is up at `now` is never found.
+//! clock ends it, as a step of its own, before its operation takes effect. So a refresh may come too late, which is seen when somebody
+//! does not find the connection; once it has been found again, it did not. A connection whose time is up at `now` is never found.
 //!
 //! Workers' clocks differ, by a second at most, and an older clock shortens no timeout: which holds for workers that were seen behind before
 //! (`history::History::tell_clocks`).
@@ -39,6 +41,8 @@ pub type Tuple = u8;
 pub enum Op {
     /// `Worker::track` of one packet.
     Track(Tuple, u64),
+    /// What that `track` did to the connection it had found.
+    Refresh(Handle, u64),
     /// `Worker::confirm` of a connection with these tuples (original, reply).
     Confirm([Tuple; 2], u64),
     /// `Section::lookup`.
@@ -54,6 +58,7 @@ pub enum Op {
 pub enum Ret {
     Found(Handle, Direction),
     Nothing,
+    Done,
     Inserted(Handle),
     Adopted(Handle, Direction),
     Refused,
@@ -67,6 +72,8 @@ struct Conn {
     handle: Handle,
     tuples: [Tuple; 2],
     expires: u64,
+    /// Its last refresh may have come too late.
+    doubtful: bool,
 }
 
 impl Conn {
@@ -98,13 +105,14 @@ impl Spec {
     /// Whatever matches is gone: it may be, if its time is up for somebody.
     fn vanish(&mut self, of: impl Fn(&Conn) -> bool) -> bool {
         let latest = self.latest;
-        let lives = self.conns.iter().any(|conn| of(conn) && conn.expires > latest);
+        let lives = self.conns.iter().any(|conn| of(conn) && conn.expires > latest && !conn.doubtful);
         self.conns.retain(|conn| !of(conn));
         !lives
     }
 
     fn found(&mut self, tuple: Tuple, now: u64, handle: Handle, dir: Direction) -> Option<&mut Conn> {
         let conn = self.conns.iter_mut().find(|conn| conn.handle == handle)?;
+        conn.doubtful = false;
         (conn.has(tuple) == Some(dir) && conn.expires > now).then_some(conn)
     }
 }
@@ -129,15 +137,16 @@ impl SequentialSpec for Spec {
 
     fn is_valid_step(&mut self, op: &Op, ret: &Ret) -> bool {
         match (*op, *ret) {
-            (Op::Track(tuple, now), Ret::Found(handle, dir)) => match self.found(tuple, now, handle, dir) {
-                Some(conn) => {
-                    conn.expires = conn.expires.max(now + TIMEOUT);
-                    true
-                }
-                None => false,
-            },
-            (Op::Lookup(tuple, now), Ret::Found(handle, dir)) => {
+            (Op::Track(tuple, now) | Op::Lookup(tuple, now), Ret::Found(handle, dir)) => {
                 self.found(tuple, now, handle, dir).is_some()
+            }
+            (Op::Refresh(handle, now), Ret::Done) => {
+                let latest = self.latest;
+                if let Some(conn) = self.conns.iter_mut().find(|conn| conn.handle == handle) {
+                    conn.doubtful |= conn.expires <= latest;
+                    conn.expires = conn.expires.max(now + TIMEOUT);
+                }
+                true
             }
             (Op::Lookup(tuple, now), Ret::Nothing) => {
                 // A lookup ends nothing: to it, what has expired is not there.
@@ -146,7 +155,7 @@ impl SequentialSpec for Spec {
             }
             (Op::Track(tuple, _), Ret::Nothing) => self.vanish(|conn| conn.has(tuple).is_some()),
             (Op::Confirm(tuples, now), Ret::Inserted(handle)) => {
-                let new = Conn { handle, tuples, expires: now + TIMEOUT };
+                let new = Conn { handle, tuples, expires: now + TIMEOUT, doubtful: false };
                 let known = self.conns.iter().any(|conn| conn.handle == handle);
                 let clash = |conn: &Conn| tuples.iter().any(|tuple| conn.has(*tuple).is_some());
                 let free = !known && self.vanish(clash);
@@ -169,14 +178,15 @@ impl SequentialSpec for Spec {
                 right
             }
             (Op::EndExpired(handle, now), Ret::Ended(ended)) => {
-                let conn = self.conns.iter().find(|conn| conn.handle == handle).copied();
-                let up = conn.is_some_and(|conn| conn.expires <= now);
-                if !ended && !up {
-                    return true;
+                let up = |conn: &Conn| conn.handle == handle && conn.expires <= now;
+                if ended {
+                    let there = self.conns.iter().any(up);
+                    self.conns.retain(|conn| !up(conn));
+                    return there;
                 }
-                self.conns.retain(|conn| conn.handle != handle);
-                // (Up, and not ended by us: somebody else was faster.)
-                up
+                // Up, and not ended by us: somebody else was faster to end it, or to change it.
+                self.conns.iter_mut().filter(|conn| up(conn)).for_each(|conn| conn.doubtful = true);
+                true
             }
             _ => false,
         }
