@@ -215,10 +215,15 @@ static void text_garbage(void **state) {
     for (unsigned long i = 0; i < rounds(100000, 2000); i++) {
         conntab_event event;
         random_bytes(&seed, &event, sizeof event);
-        event.kind %= 4;
+        event.kind %= 6;
         if (i % 8 != 0) {
             event.connection.original.l3 = event.connection.reply.l3 = CONNTAB_IPV6;
+            event.connection.master_tuple.l3 = CONNTAB_IPV6;
             event.connection.proto_state %= 12;
+            event.expectation.tuple.l3 = event.expectation.master_tuple.l3 = CONNTAB_IPV6;
+            strcpy(event.connection.helper, i % 2 ? "" : "fifteen-letters");
+            strcpy(event.expectation.helper, event.connection.helper);
+            strcpy(event.expectation.class_name, event.connection.helper);
         }
         char line[LINE_MAX_];
         size_t len = conntab_event_text(&event, sizeof(conntab_event), line, sizeof line);

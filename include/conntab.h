@@ -563,7 +563,7 @@ typedef struct conntab_config {
   uint32_t max_reserve;
   /**
    * The most expectations there may be (nf_conntrack_expect_max): 0 (default) to 2^20. 0: there are neither expectations nor
-   * helpers, and nothing is paid for them. About 150 bytes each, and 4 bytes for each connection that there may be.
+   * helpers, and nothing is paid for them. About 300 bytes each, and 4 bytes for each connection that there may be.
    */
   uint32_t expect_max;
   /**

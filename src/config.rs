@@ -125,7 +125,7 @@ pub struct Config {
     /// Timeout policies there may be: 0 to 255. See [`crate::Table::set_timeout_policy`].
     pub timeout_policies: u32,
     /// The most expectations there may be (`nf_conntrack_expect_max`): 0, the default, to 2^20. 0: there are neither expectations nor
-    /// helpers, and nothing is paid for them. About 150 bytes each, and 4 bytes for each connection that there may be. See
+    /// helpers, and nothing is paid for them. About 300 bytes each, and 4 bytes for each connection that there may be. See
     /// [`crate::helper`].
     pub expect_max: u32,
     /// How many connections at a time may have a helper, an expectation announced by a rule, or a master that is shown: up to 2^24; 0:

@@ -256,6 +256,25 @@ fn rules_have_limits() {
     is_empty(&table);
 }
 
+/// There is a place for each expectation that is allowed, wherever chance puts it.
+#[test]
+fn as_many_as_are_allowed() {
+    for (max, tables) in [(1, 50), (8, 50), (64, 20), (500, 10)] {
+        for _ in 0..tables {
+            let table = expecting(max);
+            let mut w = table.worker().unwrap();
+            for n in 0..max as u16 {
+                let mut verdict = judge(&mut w, 0, &[&udp(CLIENT, SERVER, n + 1, 5)]);
+                w.expect(0, verdict[0].conn, &announce(CLIENT, n).into(), 10, 1).unwrap();
+                w.confirm(0, &mut verdict, 1);
+            }
+            assert_eq!((table.usage().expectations, table.stats().expect_full), (max, 0));
+            table.flush();
+            is_empty(&table);
+        }
+    }
+}
+
 #[test]
 fn nothing_is_expected_where_nothing_is_configured() {
     let table = table(MAX);

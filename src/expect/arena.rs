@@ -12,8 +12,8 @@
 //!                             +---------------+
 //! ```
 //!
-//! An expectation is in one of the two buckets that its hash names. There are at least twice as many places as expectations
-//! allowed, so both are full hardly ever (unless somebody expects one port from very many hosts, who finds no place then).
+//! An expectation is in one of the two buckets that its hash names. There are at least four times as many places as expectations
+//! allowed, so both are full once in a million times (unless somebody expects one port from very many hosts, who finds no place then).
 //!
 //! **Invariants.**
 //! - (X1) FREE is left by compare-exchange, to BUSY with the next generation. Who did it owns the place until it has made it
@@ -46,6 +46,9 @@ const ONE: u64 = 8;
 
 /// Places of a bucket. (Two in models.)
 const WIDE: usize = if cfg!(conntab_loom) { 2 } else { 8 };
+
+/// Places for each expectation that is allowed.
+const ROOM: usize = if cfg!(conntab_loom) { 1 } else { 4 };
 
 /// Names an expectation: place + 1 (32, low) | generation. It fails when that expectation has ended. 0 names none.
 pub(crate) type Name = u64;
@@ -98,9 +101,9 @@ pub(crate) struct Arena {
 struct Line(AtomicU32);
 
 impl Arena {
-    /// Places for so many expectations: buckets of eight, a power of two of them.
+    /// Places for so many expectations: a power of two of buckets.
     fn places(max: u32) -> usize {
-        ((max as usize).div_ceil(WIDE / 2)).next_power_of_two() * WIDE
+        (max as usize * ROOM).div_ceil(WIDE).next_power_of_two() * WIDE
     }
 
     pub fn bytes(max: u32, options: Options<'_>) -> u64 {
@@ -122,10 +125,12 @@ impl Arena {
         self.count.0.load(Relaxed)
     }
 
-    /// The first places of the two buckets of a hash. They may be one.
+    /// The first places of the two buckets of a hash: two different ones, if there are two.
     fn buckets(&self, hash: u64) -> [usize; 2] {
         let mask = self.states.len() / WIDE - 1;
-        [hash as usize & mask, (hash >> 16) as usize & mask].map(|bucket| bucket * WIDE)
+        let first = hash as usize & mask;
+        let second = (first ^ ((hash >> 16) as usize | 1)) & mask;
+        [first * WIDE, second * WIDE]
     }
 
     fn tag(hash: u64) -> u64 {

@@ -62,7 +62,7 @@ pub struct conntab_config {
     /// at once.)
     pub max_reserve: u32,
     /// The most expectations there may be (nf_conntrack_expect_max): 0 (default) to 2^20. 0: there are neither expectations nor
-    /// helpers, and nothing is paid for them. About 150 bytes each, and 4 bytes for each connection that there may be.
+    /// helpers, and nothing is paid for them. About 300 bytes each, and 4 bytes for each connection that there may be.
     pub expect_max: u32,
     /// How many connections at a time may have a helper, an expectation announced by a rule, or a master that is shown: up to
     /// 2^24; 0, the default: four times `expect_max`. About 350 bytes each. Must be 0 if `expect_max` is.
