@@ -1271,9 +1271,9 @@ int conntab_confirm(conntab_worker *worker,
  * table: hand it every packet of which conntab_track says CONNTAB_FRAGMENT, and when conntab_defrag_push returns
  * CONNTAB_DEFRAG_WHOLE, track what it made:
  *
- *     if (verdict.state == CONNTAB_FRAGMENT &&
- *         conntab_defrag_push(defrag, now, &packet, port, &whole, sizeof whole) == CONNTAB_DEFRAG_WHOLE)
- *         conntab_track(worker, now, &whole.packet, 1, &verdict);  and so on; to be sent in pieces where it must
+ *   if (verdict.state == CONNTAB_FRAGMENT &&
+ *       conntab_defrag_push(defrag, now, &packet, port, &whole, sizeof whole) == CONNTAB_DEFRAG_WHOLE)
+ *       conntab_track(worker, now, &whole.packet, 1, &verdict);  and so on; to be sent in pieces where it must
  *
  * Opaque; one for each worker, as it has no locks. ALL FRAGMENTS OF A DATAGRAM MUST COME TO THE SAME ONE: a NIC spreads fragments by
  * their addresses alone, which sees to that. It may move between threads, but not be used by two at once: calls that find it in
