@@ -294,16 +294,25 @@ impl Worker {
     }
 
     /// Ends this connection if its time is up at `now`, as `reap` would when it comes by: for a host that keeps deadlines
-    /// of its own, and wants no sweep to find out. `false`: it has time left, or is not in the table (any more).
+    /// of its own, and wants no sweep to find out. `false`: it has time left, or is not in the table (any
+    /// more), or packets changed it at each of four tries.
     pub fn end_expired(&mut self, now: u64, conn: Handle) -> bool {
         let idle = !self.local.is_entered();
         self.at(now);
         self.local.enter();
         self.take_over_tunables();
-        let entry = self.shared.table.get(&self.local, conn.index(), conn.generation());
-        let word = entry.map(|entry| entry.word_acquire());
-        let due = word.filter(|word| is_live(*word) && Word::unpack(*word).left(now as u32) <= 0);
-        let ended = due.is_some_and(|word| self.expire(conn.index(), word));
+        let mut ended = false;
+        // What does not refresh it may change its word all the same (an adoption, say): then once more.
+        for _ in 0..4 {
+            let entry = self.shared.table.get(&self.local, conn.index(), conn.generation());
+            let word = entry.map(|entry| entry.word_acquire());
+            let due = word.filter(|word| is_live(*word) && Word::unpack(*word).left(now as u32) <= 0);
+            let Some(word) = due else { break };
+            ended = self.expire(conn.index(), word);
+            if ended {
+                break;
+            }
+        }
         if idle {
             self.local.leave();
         }

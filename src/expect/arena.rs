@@ -26,7 +26,7 @@
 //! - (X4) Of two that expect the same, both PLACED, at least one sees the other: each is PLACED, then passes a SeqCst fence, then looks.
 //!   Who sees another withdraws. (It may be that both do.)
 //! - (X5) `count` is the number of places that are not FREE, plus those about to be taken or given back; it never exceeds
-//!   `max` for longer than a refusal takes.
+//!   `max` for longer than a refusal takes, or than what makes room for another needs to go.
 
 use super::draft::{Draft, Fields};
 use crate::memory::{Array, NoMemory, Options};

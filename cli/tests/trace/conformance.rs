@@ -69,7 +69,7 @@ the recorder had lost a packet under load or read a line twice; recorded again t
 - a full table and early drop: the kernel's setting is global
 - races of several processors
 - what the router would do with IPv4's timestamp and CIPSO options: not played
-- what a router answers to, and how it cuts up again, what has a second IPv6 fragment header behind the first (random fragments have none since; by hand they do)
+- what a router answers to, and how it cuts up again, what has a second IPv6 fragment header behind the first (random fragments have none since; by hand they do); an IPv6 authentication header in front of a fragment header
 - labels, synproxy, flow offload
 - one zone given to both directions by one rule and to the original direction alone by another: the kernel then keeps two connections
   that differ in nothing but that, here the second clashes with the first (random scenarios use other zones)
