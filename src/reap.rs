@@ -316,6 +316,7 @@ impl Worker {
         if idle {
             self.local.leave();
         }
+        self.publish();
         ended
     }
 
