@@ -62,7 +62,7 @@ impl Pile {
 }
 
 /// What one worker has retired and nobody has taken yet. Invariant (R1): whatever is in a chain was unreachable from
-/// every bucket before it was pushed.
+/// every bucket before it was pushed. Models: `retired_means_unreachable`, `retired_bucket_is_unlinked`.
 #[cfg_attr(not(conntab_loom), repr(align(64)))]
 #[derive(Default)]
 pub(super) struct Retired {
