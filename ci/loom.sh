@@ -38,9 +38,14 @@ try() { # model: one line
 }
 export -f try
 
-results=$("$binary" --list | sed -n 's/: test$//p' | grep -E '(^|::)models::' | grep -F -- "$filter" |
-  xargs -P "$(nproc)" -I{} bash -c 'try "$@"' try {} | tee /dev/stderr)
-count() { grep -c "^$1 " <<<"$results" || true; }
+# The largest first, so that none is left over in the end.
+largest='expiry_against_insert|closed_is_never_reopened|insert_cycle|insert_against_move_of_marks|mark_of_another'
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+models=$("$binary" --list | sed -n 's/: test$//p' | grep -E '(^|::)models::' | grep -F -- "$filter")
+{ grep -E "$largest" <<<"$models" || true; grep -vE "$largest" <<<"$models" || true; } |
+  xargs -P "$(nproc)" -I{} bash -c 'try "$@"' try {} | tee "$results"
+count() { grep -c "^$1 " "$results" || true; }
 echo "bound $bound: $SECONDS s in all; $(count 'no end') did not end within $limit s"
 echo "$(count passed) passed, $(count FAILED) failed"
 [ "$(count FAILED)" = 0 ] && [ "$(count passed)" -gt 0 ]

@@ -46,7 +46,7 @@ try() { # mutation model: one line
 export -f try
 
 table=$(grep -v '^#' ci/mutants.txt)
-unlisted=$(comm -23 <(grep -rhoE '(mutated|order)\("[a-z-]+"' src | cut -d'"' -f2 | sort -u) <(cut -d: -f1 <<<"$table" | sort -u))
+mapfile -t unlisted < <(comm -23 <(grep -rhoE '(mutated|order)\("[a-z-]+"' src | cut -d'"' -f2 | sort -u) <(cut -d: -f1 <<<"$table" | sort -u))
 pairs=$(while read -r line; do
   mutation=${line%%:*}
   [[ "$mutation" == *"$filter"* ]] || continue
@@ -56,11 +56,13 @@ pairs=$(while read -r line; do
   done
 done <<<"$table")
 # Models without a mutation take longest, so they come first.
-results=$({ [ -n "$short" ] || cut -s -d' ' -f2 <<<"$pairs" | sort -u | sed 's/^/none /'; echo "$pairs"; } |
-  xargs -P "$(nproc)" -L 1 bash -c 'try "$@"' try | tee /dev/stderr)
-[ -z "$unlisted" ] || sed 's/^/NOT LISTED  /' <<<"$unlisted"
-passed=$(grep -cE '^(caught|holds) ' <<<"$results" || true)
-failed=$(($(grep -cvE '^(caught|holds) ' <<<"$results" || true) + $(wc -w <<<"$unlisted")))
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+{ [ -n "$short" ] || cut -s -d' ' -f2 <<<"$pairs" | sort -u | sed 's/^/none /'; echo "$pairs"; } |
+  xargs -P "$(nproc)" -L 1 bash -c 'try "$@"' try 2>/dev/null | tee "$results"
+[ "${#unlisted[@]}" = 0 ] || printf 'NOT LISTED  %s\n' "${unlisted[@]}"
+passed=$(grep -cE '^(caught|holds) ' "$results" || true)
+failed=$(($(grep -cvE '^(caught|holds) ' "$results" || true) + ${#unlisted[@]}))
 echo "$SECONDS s; $(cut -d' ' -f1 <<<"$pairs" | sort -u | wc -l) mutations"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
