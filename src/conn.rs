@@ -20,7 +20,7 @@
 use crate::hash::TupleHash;
 use crate::memory::Array;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order, passing, waits};
 use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone, protocol};
 
@@ -311,6 +311,7 @@ impl Conn {
             }
             std::hint::spin_loop();
         }
+        waits("record-waits", || self.version.load(Relaxed) & 1 == 0);
         None
     }
 
@@ -331,12 +332,14 @@ impl Conn {
         if !mutated("record-enter-no-fence") {
             fence(Release);
         }
+        passing("record-entered");
         Some(version)
     }
 
     /// Leaves the record. `version` is what `enter_record` gave.
     #[inline]
     pub fn leave_record(&self, version: u64) {
+        passing("record-leaving");
         // Release: whoever enters next, or reads, sees the words.
         self.version.store(version.wrapping_add(2), order("record-leave-relaxed", Release));
     }

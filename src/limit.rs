@@ -8,7 +8,7 @@
 //! `max` was lowered below `granted`, no permit is handed out until enough came back; what a worker keeps it still spends,
 //! once. Models: `max_is_never_exceeded`.
 
-use crate::sync::{AtomicU32, Ordering::Relaxed};
+use crate::sync::{AtomicU32, Ordering::Relaxed, passing};
 
 /// The largest lot.
 const LOT: u32 = 64;
@@ -58,7 +58,10 @@ impl Limit {
                 return 0;
             }
             match self.granted.compare_exchange_weak(granted, granted + lot, Relaxed, Relaxed) {
-                Ok(_) => return lot,
+                Ok(_) => {
+                    passing("permits-granted");
+                    return lot;
+                }
                 Err(now) => granted = now,
             }
         }
@@ -106,6 +109,7 @@ impl Permits {
         } else if self.0 > lot {
             let back = self.0 - lot.div_ceil(2);
             limit.give(back);
+            passing("permits-given");
             self.0 -= back;
         }
     }
