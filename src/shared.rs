@@ -15,7 +15,7 @@ use crate::policy::Policies;
 use crate::proto::{gre, sctp, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, order, passing};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, Ordering, order, passing};
 use crate::table::{self, Geometry};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -51,7 +51,7 @@ impl Account {
 
     pub fn clear(&self) {
         for counter in &self.0 {
-            counter.store(0, Ordering::Relaxed);
+            counter.write(0);
         }
     }
 }

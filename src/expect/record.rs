@@ -24,7 +24,7 @@ use crate::helper::{HelperId, MAX_EXPECTED, State};
 use crate::memory::{Array, NoMemory, Options, Zeroed};
 use crate::packet::Handle;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order, passing};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, fence, mutated, order, passing};
 use crate::tuple::Key;
 
 use super::arena::Name;
@@ -117,13 +117,13 @@ impl Record {
 
     /// What the helper remembers. For who has entered.
     pub fn words(&self) -> State {
-        std::array::from_fn(|at| self.words[at].load(Relaxed))
+        std::array::from_fn(|at| self.words[at].read())
     }
 
     /// For who has entered.
     pub fn store_words(&self, words: &State) {
         for (to, word) in self.words.iter().zip(words) {
-            to.store(*word, Relaxed);
+            to.write(*word);
         }
     }
 
