@@ -5,7 +5,7 @@
 //! line 1  version | seven words of the tracker's record                       what a judgement reads and writes
 //! ```
 //!
-//! Every field is an atomic that is loaded and stored Relaxed unless said (`read` and `write`: [`Ordered`]): publication is the table's (the slot that
+//! Every field is an atomic that is loaded and stored Relaxed unless said (`read` and `write`: `sync::Ordered`): publication is the table's (the slot that
 //! leads here is stored with Release and loaded with Acquire), so a reader that came through the table sees the
 //! tuple complete, and the tuple never changes from then on until the epoch has passed.
 //!
@@ -20,7 +20,7 @@
 use crate::hash::TupleHash;
 use crate::memory::Array;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, Ordered, fence, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, fence, mutated, order, passing, waits};
 use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone, protocol};
 
@@ -278,7 +278,7 @@ impl Conn {
         self.extra.store(rest | u32::from(policy) << POLICY_SHIFT, Relaxed);
     }
 
-    /// Remembers changes (event bits 3 to 8) until an event tells of them.
+    /// Remembers changes (event bits 3 to 8) until an event tells of them. Models: `who_tells_of_a_change_sees_it_made`.
     #[cold]
     pub fn note_changes(&self, changes: u16) {
         let bits = u32::from(changes) >> CHANGES_FROM << CHANGES_SHIFT & CHANGES;
@@ -303,6 +303,7 @@ impl Conn {
     ///
     /// **Invariant.** While the version is odd, only the thread that made it odd stores the words. While it is even, they
     /// are what the last to leave has left, together with the word of that moment.
+    /// Models: `record_writers_take_turns`, `record_is_read_whole`.
     #[inline]
     pub fn enter_record(&self) -> Option<u64> {
         for _ in 0..TRIES {
@@ -312,6 +313,7 @@ impl Conn {
             }
             std::hint::spin_loop();
         }
+        waits("record-waits", || self.version.load(Relaxed) & 1 == 0);
         None
     }
 
@@ -332,12 +334,14 @@ impl Conn {
         if !mutated("record-enter-no-fence") {
             fence(Release);
         }
+        passing("record-entered");
         Some(version)
     }
 
     /// Leaves the record. `version` is what `enter_record` gave.
     #[inline]
     pub fn leave_record(&self, version: u64) {
+        passing("record-leaving");
         // Release: whoever enters next, or reads, sees the words.
         self.version.store(version.wrapping_add(2), order("record-leave-relaxed", Release));
     }

@@ -3,6 +3,7 @@
 
 use crate::conn::{Word, status};
 use crate::stats::Stat;
+use crate::sync::passing;
 use crate::worker::Worker;
 
 /// How many buckets are searched.
@@ -23,6 +24,7 @@ impl Worker {
                     victim = Some((hit.index, hit.word, expired));
                 }
             });
+            passing("early-drop-looked");
             // If a packet has refreshed it at this moment it stays.
             if let Some((index, word, expired)) = victim
                 && self.shared.table.kill(&mut self.local, index, word)

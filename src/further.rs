@@ -7,6 +7,7 @@ use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, sctp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::Lane;
 use crate::stats::Stat;
+use crate::sync::passing;
 use crate::table::{Hit, is_live};
 use crate::track::direction;
 use crate::tuple::{Direction, Key};
@@ -219,8 +220,10 @@ impl Worker {
             }
             after.time = new_time(before, step.timeout, private, tick, self.lag);
             let new = after.pack();
+            passing("commit-read");
             match if new == old { Ok(()) } else { conn.swap_word(old, new) } {
                 Ok(()) => {
+                    passing("commit-written");
                     if !private && before.time.wrapping_sub(after.time) as i32 > 0 {
                         self.shared.sweep.shorten(index, after.time, tick);
                     }

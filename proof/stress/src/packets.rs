@@ -84,6 +84,6 @@ pub fn fragment(client: u8, id: u16, piece: u16, pieces: u16) -> Vec<u8> {
     let mut packet = ipv4(17, [10, CLIENTS, 201, client], [10, SERVERS, 201, 1], payload);
     packet[4..6].copy_from_slice(&id.to_be_bytes());
     let more = if piece + 1 < pieces { 0x2000 } else { 0 };
-    packet[6..8].copy_from_slice(&(more | piece * 8).to_be_bytes());
+    packet[6..8].copy_from_slice(&(more | (piece * 8)).to_be_bytes());
     packet
 }
