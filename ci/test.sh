@@ -72,9 +72,9 @@ step "histories of real threads: linearizable"
 ci/linearize.sh --short
 
 step "loom models, preemption bound 2"
-ci/loom.sh 2
+ci/loom.sh --short
 
 step "mutations: each must be caught"
-MODELS_HOLD=1 ci/mutations.sh
+ci/mutants.sh --short
 
 step "done"

@@ -276,7 +276,7 @@ impl Conn {
         self.extra.store(rest | u32::from(policy) << POLICY_SHIFT, Relaxed);
     }
 
-    /// Remembers changes (event bits 3 to 8) until an event tells of them.
+    /// Remembers changes (event bits 3 to 8) until an event tells of them. Models: `who_tells_of_a_change_sees_it_made`.
     #[cold]
     pub fn note_changes(&self, changes: u16) {
         let bits = u32::from(changes) >> CHANGES_FROM << CHANGES_SHIFT & CHANGES;
@@ -301,6 +301,7 @@ impl Conn {
     ///
     /// **Invariant.** While the version is odd, only the thread that made it odd stores the words. While it is even, they
     /// are what the last to leave has left, together with the word of that moment.
+    /// Models: `record_writers_take_turns`, `record_is_read_whole`.
     #[inline]
     pub fn enter_record(&self) -> Option<u64> {
         for _ in 0..TRIES {

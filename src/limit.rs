@@ -6,7 +6,7 @@
 //! **Invariant.** `granted` is the number of connections allocated plus the permits that workers keep; it never exceeds
 //! `max`. Hence `max` is never exceeded, and is undershot by at most a lot (64 or fewer) per worker that is not idle. Where
 //! `max` was lowered below `granted`, no permit is handed out until enough came back; what a worker keeps it still spends,
-//! once.
+//! once. Models: `max_is_never_exceeded`.
 
 use crate::sync::{AtomicU32, Ordering::Relaxed};
 

@@ -9,6 +9,7 @@
 //! **Invariant.** A slot's `turn` is `lap` when the slot is free for that lap, `lap + 1` when it holds that lap's
 //! record. Its words belong to the producer that moved `tail` past the position until it raises `turn`, and then to the
 //! consumer that moved `head` past it until it sets `turn` to the next lap. Zeroed memory is an empty queue.
+//! Models: `a_record_is_taken_whole_and_once`, `two_producers_share_a_queue`.
 //!
 //! **Progress.** Nobody waits. A push into a full queue fails. A producer that stalls in the middle of a push hides the
 //! records behind its own from consumers (where a queue has one producer: nothing); a consumer that stalls in the middle of

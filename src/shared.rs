@@ -102,6 +102,7 @@ impl Clock {
 }
 
 /// Tunables that may change while packets flow. Workers keep a copy and look once a burst whether it is current.
+/// A version comes with its values. Models: `a_new_version_comes_with_its_values`.
 pub(crate) struct Tuning {
     /// Release when raised, Acquire when read: whoever sees the new version sees the values.
     version: AtomicU32,

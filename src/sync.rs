@@ -142,7 +142,7 @@ impl Counter {
 }
 
 /// Is this deliberate defect switched on? Compiled in with `--cfg conntab_mutate`, chosen at run time by the
-/// variable CONNTAB_MUTATION (`ci/mutations.sh`); otherwise the constant `false`.
+/// variable CONNTAB_MUTATION (`ci/mutants.sh`); otherwise the constant `false`.
 ///
 /// So compiled, it is also where threads get into each other's way: if CONNTAB_PERTURB is set, a thread that asks gives its
 /// turn away now and then, in the middle of what it does (`ci/linearize.sh`).

@@ -266,7 +266,7 @@ impl<E: Entry> Core<E> {
                 self.place(local, hash, slot)
             };
             if let Err(failure) = placed {
-                if d > 0 {
+                if d > 0 && !mutated("refused-keeps-slot") {
                     self.clear(local, hashes.of[0], index, 0);
                 }
                 // Relaxed: nobody acts upon an INS or a KILLED.
@@ -404,7 +404,7 @@ impl<E: Entry> Core<E> {
                 bucket = self.over(next);
             }
         }
-        if let Some(over) = spare {
+        if let Some(over) = spare.filter(|_| !mutated("spare-lost")) {
             // Never linked; the epoch is a detour, but its every step is bounded.
             self.retire_bucket(local, over);
         }

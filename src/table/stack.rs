@@ -15,6 +15,7 @@ const TRIES: usize = 64;
 /// neither links nor entries before they are needed.
 ///
 /// Invariant: an index below `fresh` is in the stack, or in the hands of whoever popped it, never both.
+/// Models: `lists`, `stack_against_stack`, `stack_publishes_links`.
 /// `head` = first + 1 (32) | version (32); the version rises at every change, so that a popper who was asleep while
 /// the same index left and came back fails.
 #[cfg_attr(not(conntab_loom), repr(align(64)))]
