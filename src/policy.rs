@@ -11,7 +11,7 @@ use crate::memory::{Array, NoMemory, Options};
 use crate::packet::Verdict;
 use crate::proto::gre;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, Mutex, mutated, order};
+use crate::sync::{AtomicU32, Mutex, mutated, order, passing};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, protocol};
 use crate::worker::Worker;
@@ -66,6 +66,7 @@ impl Policies {
             .then(|| self.setting.lock().unwrap_or_else(PoisonError::into_inner));
         for (place, value) in self.values[first..].iter().take(COLUMNS - 1).enumerate() {
             value.store(*copy.slot(place), Relaxed);
+            passing("policy-storing");
         }
         // Release: who sees that it was set sees timeouts.
         self.values[first + COLUMNS - 1].store(1, order("policy-set-relaxed", Release));

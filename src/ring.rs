@@ -16,7 +16,7 @@
 //! a pop keeps one slot, at which the producer finds the queue full a lap later.
 
 use crate::memory::{Array, NoMemory, Options, Zeroed};
-use crate::sync::{AtomicU64, Ordering, order};
+use crate::sync::{AtomicU64, Ordered, Ordering, order, passing};
 
 /// Tries to move an end that others are moving: only where several threads use the same end.
 const TRIES: usize = 64;
@@ -101,8 +101,9 @@ impl<const WORDS: usize> Rings<WORDS> {
                     // Relaxed: it orders producers among themselves; the record is published by its turn.
                     match end.compare_exchange(tail, tail + 1, Ordering::Relaxed, Ordering::Relaxed) {
                         Ok(_) => {
+                            passing("event-claimed");
                             for (word, value) in words.iter().zip(record) {
-                                word.store(*value, Ordering::Relaxed);
+                                word.write(*value);
                             }
                             // Release: pairs with the Acquire in `pop`.
                             turn.store(lap + 1, order("ring-publish-relaxed", Ordering::Release));
@@ -130,7 +131,8 @@ impl<const WORDS: usize> Rings<WORDS> {
                 now if now == lap + 1 => {
                     match end.compare_exchange(head, head + 1, Ordering::Relaxed, Ordering::Relaxed) {
                         Ok(_) => {
-                            let record = std::array::from_fn(|i| words[i].load(Ordering::Relaxed));
+                            passing("event-taken");
+                            let record = std::array::from_fn(|i| words[i].read());
                             // Release: pairs with the Acquire in `push`.
                             turn.store(lap + self.capacity, Ordering::Release);
                             return Some(record);

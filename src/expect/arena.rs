@@ -32,7 +32,7 @@
 use super::draft::{Draft, Fields};
 use crate::memory::{Array, NoMemory, Options};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated};
+use crate::sync::{AtomicU32, AtomicU64, fence, mutated, passing};
 use crate::tuple::Key;
 
 const FREE: u64 = 0;
@@ -163,6 +163,7 @@ impl Arena {
             self.count.0.fetch_sub(1, Relaxed);
             return Err(Refused::Full);
         };
+        passing("expect-occupied");
         // A reader that sees one of our fields must see BUSY as well; pairs with its Acquire fence.
         if !mutated("expect-write-no-fence") {
             fence(Release);
@@ -176,6 +177,7 @@ impl Arena {
         let placed = busy & !LIFE | PLACED;
         // Release: who sees it placed sees its fields.
         self.states[place].store(placed, Release);
+        passing("expect-placed");
         // X4.
         if !mutated("expect-no-fence") {
             fence(SeqCst);
@@ -205,6 +207,7 @@ impl Arena {
         }
         // Release: who sees it live sees its fields, and the slot. (PLACED is left by its owner alone: X1.)
         self.states[place].store(busy & !LIFE | LIVE, Release);
+        passing("expect-live");
         Ok(name)
     }
 
@@ -256,6 +259,7 @@ impl Arena {
             // Acquire: its fields are read by us from now on.
             self.states[place].compare_exchange(live, taken, Acquire, Relaxed).ok()?;
         }
+        passing("expect-taken");
         Some(self.records[place].load())
     }
 

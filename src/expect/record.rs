@@ -24,7 +24,7 @@ use crate::helper::{HelperId, MAX_EXPECTED, State};
 use crate::memory::{Array, NoMemory, Options, Zeroed};
 use crate::packet::Handle;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, fence, mutated, order, passing};
 use crate::tuple::Key;
 
 use super::arena::Name;
@@ -117,13 +117,13 @@ impl Record {
 
     /// What the helper remembers. For who has entered.
     pub fn words(&self) -> State {
-        std::array::from_fn(|at| self.words[at].load(Relaxed))
+        std::array::from_fn(|at| self.words[at].read())
     }
 
     /// For who has entered.
     pub fn store_words(&self, words: &State) {
         for (to, word) in self.words.iter().zip(words) {
-            to.store(*word, Relaxed);
+            to.write(*word);
         }
     }
 
@@ -194,6 +194,7 @@ impl Records {
             self.count.fetch_sub(1, Relaxed);
             return None;
         };
+        passing("help-making");
         // Who sees one of these sees MAKING as well; pairs with the Acquire fence of `look`.
         fence(Release);
         record.owner.store(owner.to_u64(), Relaxed);
@@ -248,6 +249,7 @@ impl Records {
             // Acquire: pairs with the Release of the last to leave.
             let acquire = order("help-enter-relaxed", Acquire);
             if mine && record.state.compare_exchange(state, state | ENTERED, acquire, Relaxed).is_ok() {
+                passing("help-entered");
                 return Some(Entered { record, place });
             }
             std::hint::spin_loop();
@@ -258,6 +260,7 @@ impl Records {
     /// Leaves a record. If the connection has ended meanwhile, what it expects is handed to `end`, and the record is free.
     pub fn leave(&self, entered: Entered<'_>, end: impl FnMut(&Record, usize, Name)) {
         // Release: who enters next sees the words. Acquire: pairs with `bury`.
+        passing("help-leaving");
         let left = entered.record.state.fetch_and(!ENTERED, order("help-leave-relaxed", AcqRel));
         if left & DEAD != 0 && !mutated("help-leave-no-look") {
             self.free(entered.record, end);
@@ -269,6 +272,7 @@ impl Records {
         let Some(record) = self.records.get(place as usize) else { return };
         // Acquire: pairs with `leave`; its slots are read.
         let state = record.state.fetch_or(DEAD, AcqRel);
+        passing("help-dead");
         if state & ENTERED == 0 || mutated("help-bury-entered") {
             self.free(record, end);
         }

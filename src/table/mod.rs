@@ -93,7 +93,7 @@ pub(crate) use insert::{Failure, Insert};
 pub(crate) use reclaim::Local;
 
 use crate::memory::{Array, NoMemory, Options, Zeroed, prefetch};
-use crate::sync::{AtomicU32, AtomicU64, Counter, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Counter, Ordered, Ordering};
 use bucket::{Bucket, EMPTY, TAG_BITS, meta};
 use stack::Stack;
 
@@ -315,11 +315,11 @@ impl<E: Entry> Table<E> {
 
 /// Makes a bucket usable, with these words in its first slots. It must be private to the caller, who publishes it.
 fn open(bucket: &Bucket, words: &[u64], link: Option<u32>) {
-    // Relaxed, all: published by the Release that links the bucket, or by handing the whole table to a thread.
+    // Published by the Release that links the bucket, or by handing the whole table to a thread.
     for (i, slot) in bucket.slots.iter().enumerate() {
-        slot.store(words.get(i).copied().unwrap_or(EMPTY), Ordering::Relaxed);
+        slot.write(words.get(i).copied().unwrap_or(EMPTY));
     }
-    bucket.meta.store(meta::with_link(meta::INIT, link), Ordering::Relaxed);
+    bucket.meta.write(meta::with_link(meta::INIT, link));
 }
 
 impl<E: Entry> Core<E> {

@@ -125,10 +125,19 @@ pub fn balanced(table: &Table) -> Result<Stats, String> {
     Ok(stats)
 }
 
-/// Nothing of what was in the table is left: every entry and every bucket is free. No worker may exist.
-pub fn all_free(table: &Table, now: u64) -> Result<(), String> {
-    for _ in 0..4 {
+/// Calls of `reap` after which all that waits must be free, once nobody is at work. (Each opens 24 of the epoch's bags at least, and each
+/// control call that came while somebody was within may have left one.)
+const REAPS: u32 = 4096;
+
+/// Nothing of what was in the table is left: every entry and every bucket is free. No worker may exist. How many calls of `reap` it took.
+pub fn all_free(table: &Table, now: u64) -> Result<u32, String> {
+    let mut reaps = 0;
+    loop {
         worker(table)?.reap(now, 0);
+        reaps += 1;
+        if table.usage().waiting == 0 || reaps == REAPS {
+            break;
+        }
     }
     let usage = table.usage();
     let left = usage.connections + usage.expectations + usage.helper_records;
@@ -136,5 +145,5 @@ pub fn all_free(table: &Table, now: u64) -> Result<(), String> {
     hold!(usage.free == usage.entries && usage.waiting == 0, "entries are lost: {usage:?}");
     hold!(usage.overflow_used == 0, "overflow buckets are lost: {usage:?}");
     hold!(usage.lost + usage.bounds == 0, "what must never happen: {usage:?}");
-    Ok(())
+    Ok(reaps)
 }
