@@ -332,7 +332,8 @@ pub fn run(seconds: u64) -> Outcome {
         }
         let cycle = format!("cycle {cycles}");
         lives.books().map_err(|wrong| format!("{cycle}, the table that lives: {wrong}"))?;
-        let (stats, took) = fresh.settle(clock.now()).map_err(|wrong| format!("{cycle}, a fresh table: {wrong}"))?;
+        let (stats, took) =
+            fresh.settle(clock.now()).map_err(|wrong| format!("{cycle}, a fresh table: {wrong}"))?;
         let met = [
             stats.expired,
             stats.deleted,
