@@ -49,7 +49,7 @@ beside fragments
 trusting expectations
 late spoofed-reply
 one-zone zones
-reads-late tick-wrap
+forgives tick-wrap
 hurries clock-still
 further-apart clocks-apart
 too-soon clock-jumps

@@ -23,7 +23,7 @@ judge() { # command
 cargo build --quiet --release -p conntab-field
 mutated=target/linearize-mutate
 RUSTFLAGS="--cfg conntab_mutate" cargo build --quiet --release -p conntab-field --target-dir "$mutated"
-for defect in permit-lost expired-uncounted kill-blind clear-one; do
+for defect in permit-lost expired-uncounted clear-one limit-plus-one; do
   CONNTAB_MUTATION=$defect judge "$mutated/release/conntab-field" soak --seconds 4 --planted "$defect"
 done
 judge target/release/conntab-field soak --seconds "$seconds"

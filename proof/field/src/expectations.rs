@@ -38,10 +38,11 @@ impl Helper for Trusting {
         let text = std::str::from_utf8(payload).unwrap_or_default();
         let numbers: Vec<u32> =
             text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
-        if let ([a, b, c, d, high, low], true) = (&numbers[..], text.starts_with("PORT")) {
-            let said = host::address(a << 24 | b << 16 | c << 8 | d);
+        let named = about.established && (text.starts_with("PORT") || text.starts_with("227"));
+        if let (true, [.., a, b, c, d, high, low]) = (named, &numbers[..]) {
+            let (from, to_ip) = (about.tuple().dst, host::address(a << 24 | b << 16 | c << 8 | d));
             let port = (high << 8 | low) as u16;
-            to.push(Announce { protocol: TCP, from: Some(about.reply.src), to: addr(said), port, class: 0 });
+            to.push(Announce { protocol: TCP, from: Some(from), to: addr(to_ip), port, class: 0 });
         }
         Answer::Pass
     }

@@ -31,7 +31,7 @@ const SLICE: u32 = 32;
 const QUEUE: u32 = 1 << 15;
 
 /// What resident memory may differ by once warm, with the heap's own slack.
-const TOLERANCE: u64 = 4 << 20;
+const TOLERANCE: u64 = 8 << 20;
 
 /// Cycles before memory is compared.
 const WARM: u32 = 3;
