@@ -12,7 +12,7 @@ use crate::packet::{CtState, MAX_BURST, Verdict};
 use crate::proto::{Step, Timeout};
 use crate::reason::Reason;
 use crate::stats::Stat;
-use crate::sync::Ordering;
+use crate::sync::{Ordered, passing};
 use crate::table::{Failure, Hit, Insert};
 use crate::tuple::{Direction, protocol};
 use crate::worker::Worker;
@@ -56,6 +56,7 @@ impl Worker {
         let idle = !self.local.is_entered();
         self.at(now);
         self.local.enter();
+        passing("confirm-entered");
         let mut fates = [Fate::Untouched; MAX_BURST];
         let mut told = 0u64;
         let inserted = self.insert(now, kept, &mut fates, &mut told);
@@ -77,6 +78,7 @@ impl Worker {
                 }
             }
         }
+        passing("confirm-told");
         // Only now: while a slot holds its handle, verdicts can be told to be its own.
         for slot in bits(named & !kept) {
             self.release(slot);
@@ -110,11 +112,12 @@ impl Worker {
             self.shared.sweep.begin(index, word.time, tick);
             if let Some(start) = &self.shared.side.start {
                 let stamp = if self.tunables.timestamp != 0 { now.max(1) } else { 0 };
-                start[index as usize].store(stamp, Ordering::Relaxed);
+                start[index as usize].write(stamp);
             }
             burst[count] = (index, self.pending[slot].hash);
             count += 1;
         }
+        passing("confirm-prepared");
         let mut results = [Insert::Inserted; MAX_BURST];
         let mut expired = 0;
         let (shared, seat, tells) = (&*self.shared, self.seat(), self.tells());
@@ -134,6 +137,7 @@ impl Worker {
             }
             shared.bury(teller, index);
         });
+        passing("confirm-inserted");
         for _ in 0..expired {
             self.count(Stat::Expired);
             self.permits.regain(&self.shared.limit);

@@ -11,6 +11,7 @@ use crate::packet::Handle;
 use crate::related::Teller;
 use crate::shared::Shared;
 use crate::stats::{Stat, Stats, Usage};
+use crate::sync::passing;
 use crate::table::{Local, is_live};
 use crate::timeout::Tunables;
 use crate::worker::Worker;
@@ -106,6 +107,7 @@ impl Table {
     fn delete_with(&self, local: &mut Local<Conn>, index: u32, generation: u32) -> bool {
         let deleted = self.shared.table.delete(local, index, generation);
         if deleted {
+            passing("control-deleted");
             self.gone(index);
             self.shared.limit.give(1);
             self.shared.control_block().add_shared(Stat::Deleted, 1);
@@ -178,6 +180,7 @@ impl Iterator for Dump {
 
     fn next(&mut self) -> Option<Connection> {
         self.local.enter();
+        passing("dump-entered");
         let mut found = None;
         while found.is_none() && self.next < self.shared.table.entries() {
             let index = self.next;

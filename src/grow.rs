@@ -3,7 +3,7 @@
 use crate::config::ConfigError;
 use crate::control::Table;
 use crate::shared::{Shared, entries};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, passing};
 
 /// The call that sets `max`. Not waited for: another call fails while it exists.
 struct Setting<'t>(&'t Shared);
@@ -42,12 +42,14 @@ impl Table {
         let shared = self.shared();
         shared.config.check_max(max)?;
         let _setting = Setting::begin(shared)?;
+        passing("max-begun");
         let table = &shared.table;
         let entries = entries(&shared.config, max);
         if entries > table.entries() {
             // What is beside the slab comes first: whoever has an index finds all of it.
             shared.extend_side(entries as usize)?;
             table.extend(entries)?;
+            passing("max-extended");
         }
         let buckets = shared.config.buckets() << shared.config.doublings(max);
         if table.buckets() < buckets {
@@ -57,7 +59,9 @@ impl Table {
             }
             table.settle_growth(&mut local);
         }
+        passing("max-doubled");
         shared.limit.set_max(max);
+        passing("max-set");
         Ok(())
     }
 }

@@ -91,6 +91,9 @@ pub use reap::Reaped;
 pub use reason::Reason;
 pub use section::{Section, View};
 pub use stats::{Stats, Usage};
+#[cfg(all(conntab_mutate, not(conntab_loom)))]
+#[doc(hidden)]
+pub use sync::on_step;
 pub use worker::{NatError, Worker};
 
 /// The bare table beside a plain map, for the fuzz target `table`.

@@ -7,7 +7,7 @@ use crate::proto::{Outcome, Step, generic, gre, icmp, sctp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::Lane;
 use crate::stats::Stat;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::{Ordered, passing, planted};
 use crate::tuple::{Direction, Key};
 use crate::wire::L4;
 use crate::worker::{Pending, Worker};
@@ -79,8 +79,11 @@ impl Worker {
             *out = self.aside((CtState::Drop, Reason::TableFull));
             return;
         }
+        passing("open-permitted");
         let Some(index) = self.shared.table.alloc(&mut self.local) else {
-            self.permits.regain(&self.shared.limit);
+            if !planted("permit-lost") {
+                self.permits.regain(&self.shared.limit);
+            }
             self.count(Stat::ReclaimStalled);
             *out = self.aside((CtState::Drop, Reason::ReclaimStalled));
             return;
@@ -99,9 +102,10 @@ impl Worker {
             account.clear();
         }
         for word in self.shared.user_data(index) {
-            word.store(0, Relaxed);
+            word.write(0);
         }
         self.count_packet(index, Direction::Original, &lane.headers);
+        passing("open-written");
         let slot = self.pendings;
         self.pendings += 1;
         let opened = self.verdict_of(conn, index, word, Direction::Original, Some(slot));

@@ -11,7 +11,7 @@ use crate::memory::{Array, NoMemory, Options};
 use crate::packet::Verdict;
 use crate::proto::gre;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, Mutex, mutated, order};
+use crate::sync::{AtomicU32, Mutex, mutated, order, passing};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, protocol};
 use crate::worker::Worker;
@@ -19,7 +19,7 @@ use crate::worker::Worker;
 /// The policies of a table: for each number all tunables, and whether it was ever set.
 ///
 /// Who reads while a policy changes may meet the timeouts of both, and reads again with its next burst: the tunables' version
-/// is raised when all are there.
+/// is raised when all are there. Models: `a_policy_that_is_there_is_whole`, `of_two_that_set_a_policy_one_is_the_last`.
 pub(crate) struct Policies {
     values: Array<AtomicU32>,
     /// Of those that set a policy at the same time one is the last, as a whole. No packet waits for it.
@@ -66,6 +66,7 @@ impl Policies {
             .then(|| self.setting.lock().unwrap_or_else(PoisonError::into_inner));
         for (place, value) in self.values[first..].iter().take(COLUMNS - 1).enumerate() {
             value.store(*copy.slot(place), Relaxed);
+            passing("policy-storing");
         }
         // Release: who sees that it was set sees timeouts.
         self.values[first + COLUMNS - 1].store(1, order("policy-set-relaxed", Release));

@@ -5,6 +5,7 @@
 //! later than its expiry. Confirming writes the hint before the connection can be found; a packet that shortens the
 //! timeout writes it after; the sweeper moves it forward to an expiry it has read, then reads the expiry again.
 //! Prolonging leaves the hint alone: the sweeper finds out when it is due.
+//! Models: `hint_is_never_later_than_the_expiry`, `hint_of_the_next_life_is_not_forgotten`, `hint_given_on_the_way_in_is_not_forgotten`.
 //!
 //! **Horizon.** No hint of a connection lies further ahead than [`HORIZON`] of the clock that wrote it, however long the
 //! timeout. So a packet that shortens the timeout to something beyond the horizon need not look at the hint at all, which
@@ -19,7 +20,7 @@ use crate::memory::{Array, NoMemory, Options, prefetch, prefetch_nth};
 use crate::packet::Handle;
 use crate::shared::SKEW;
 use crate::stats::Stat;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order, passing};
 use crate::table::{MAX_BURST, is_gone, is_live};
 use crate::worker::Worker;
 
@@ -146,6 +147,7 @@ impl Sweep {
         if !mutated("shorten-no-fence") {
             fence(Ordering::SeqCst);
         }
+        passing("hint-shortening");
         let hint = &self.hints[index as usize];
         let mut seen = hint.load(Ordering::Relaxed);
         // A failure is another's success: packets of one connection and the sweeper. Missing it only reaps late.
@@ -214,6 +216,7 @@ impl Sweep {
         if hint.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
+        passing("hint-postponed");
         // Pairs with the fence in `bring_forward`.
         if !mutated("postpone-no-fence") {
             fence(Ordering::SeqCst);
@@ -236,6 +239,7 @@ impl Sweep {
     fn forget(&self, index: u32, seen: u32, tick: u32, same: impl Fn() -> bool) {
         let hint = &self.hints[index as usize];
         let far = tick.wrapping_add(FAR);
+        passing("hint-forgetting");
         // Acquire pairs with `begin`: if it is a hint of the entry's next life that we overwrite, `same` tells.
         if hint.compare_exchange(seen, far, Ordering::Acquire, Ordering::Relaxed).is_ok()
             && !same()
@@ -266,6 +270,7 @@ impl Worker {
         let pieces = entries.div_ceil(PIECE);
         for _ in 0..budget.div_ceil(PIECE).min(pieces) {
             let Some(piece) = shared.sweep.next_piece(pieces) else { break };
+            passing("reap-piece");
             if piece == 0 {
                 self.sweep_begins(now);
             }
@@ -287,6 +292,7 @@ impl Worker {
         if n > 0 {
             reaped.expired += self.visit_due(&due[..n], tick);
         }
+        passing("reap-swept");
         self.reap_expectations(budget);
         reaped.chains = self.shared.table.reclaim(&mut self.local) as u32;
         self.idle();
@@ -348,6 +354,7 @@ impl Worker {
                 n += 1;
             }
         }
+        passing("reap-visited");
         // As `expire`: of each that was refreshed meanwhile the word has changed.
         let killed = shared.table.kill_burst(&mut self.local, &doomed[..n]);
         for (i, (index, _)) in doomed[..n].iter().enumerate() {
@@ -370,7 +377,9 @@ impl Worker {
     /// A connection has expired and is out of the table.
     fn ended(&mut self, index: u32) {
         self.gone(index);
-        self.count(Stat::Expired);
+        if !mutated("expired-uncounted") {
+            self.count(Stat::Expired);
+        }
         self.permits.regain(&self.shared.limit);
     }
 }

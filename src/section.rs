@@ -7,7 +7,7 @@ use crate::connection::Connection;
 use crate::event::change;
 use crate::packet::{Handle, MAX_BURST};
 use crate::shared::Shared;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, passing};
 use crate::table::{Hit, is_live};
 use crate::track::direction;
 use crate::tuple::{Direction, Key, Tuple, Zone};
@@ -53,6 +53,7 @@ impl Worker {
     pub fn section(&mut self) -> Section<'_> {
         let idle = !self.local.is_entered();
         self.local.enter();
+        passing("section-opened");
         Section { worker: self, calls: 0, idle }
     }
 }

@@ -17,7 +17,7 @@ use crate::proto::icmp;
 use crate::reason::Reason;
 use crate::scratch::{Lane, Scratch, Task};
 use crate::stats::Stat;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::{Ordering::Relaxed, passing};
 use crate::table::{Entry, Hit, is_live};
 use crate::tuple::{Direction, Key, Tuple};
 use crate::wire::{self, Checksum, Headers, L4};
@@ -60,6 +60,7 @@ impl Worker {
         }
         let (keys, hashes) = (&scratch.keys[..lanes], &scratch.hashes[..lanes]);
         self.shared.table.lookup_burst(&self.local, hashes, keys, &mut scratch.hits[..lanes]);
+        passing("track-found");
         for hit in scratch.hits[..lanes].iter().flatten() {
             prefetch(&self.shared.table.entry(hit.index).version);
         }
@@ -73,6 +74,7 @@ impl Worker {
             self.judge(&scratch, at, now as u32, &mut verdicts[i]);
         }
         self.scratch = Some(scratch);
+        passing("track-judged");
         self.publish();
         n
     }

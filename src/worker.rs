@@ -11,7 +11,7 @@ use crate::proto::{Step, tcp};
 use crate::scratch::{Marks, Scratch};
 use crate::shared::Shared;
 use crate::stats::{Block, Stat};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, passing};
 use crate::table::{Local, is_live};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -169,6 +169,7 @@ impl Worker {
         self.at(now);
         self.release_pending();
         self.local.enter();
+        passing("track-entered");
         self.take_over_tunables();
         #[cfg(feature = "capi")]
         self.work_in_section();
@@ -216,6 +217,7 @@ impl Worker {
         let handle = std::mem::take(&mut self.pending[slot].handle);
         if !handle.is_none() {
             self.shared.bury(self.teller(), handle.index());
+            passing("release-begun");
             self.shared.table.release(&mut self.local, handle.index());
             self.permits.regain(&self.shared.limit);
             self.count(Stat::NotConfirmed);
@@ -343,6 +345,7 @@ impl Worker {
         self.local.enter();
         let deleted = self.shared.table.delete(&mut self.local, conn.index(), conn.generation());
         if deleted {
+            passing("delete-done");
             self.gone(conn.index());
         }
         if idle {

@@ -11,11 +11,12 @@
 //! **Invariants.**
 //! - (H1) Of those who would have a free record one succeeds, by compare-exchange, with the next generation: it is MAKING. Owner, words
 //!   and master are stored by that one, which then makes it USED, before the connection can be found; owner and master stay until
-//!   the record is free.
+//!   the record is free. Models: `a_record_is_used_again`.
 //! - (H2) While ENTERED only the thread that set it stores the words that the helper remembers, and names to slots. Nobody enters what is
-//!   DEAD.
+//!   DEAD. Models: `helpers_take_turns`.
 //! - (H3) DEAD is set once, by whoever ended the connection. If it is entered then, whoever is in it finds DEAD when leaving; so one of the
 //!   two, and one alone, ends what the record's slots name and makes it free. Nobody waits for the other.
+//!   Models: `the_last_to_leave_clears_up`.
 //! - (H4) A slot gets a name while its record is entered, before that expectation can be met, and loses it to whoever has ended that
 //!   expectation (X2), by compare-exchange. Names do not come back, so a late one clears nothing of another's.
 
@@ -23,7 +24,7 @@ use crate::helper::{HelperId, MAX_EXPECTED, State};
 use crate::memory::{Array, NoMemory, Options, Zeroed};
 use crate::packet::Handle;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, fence, mutated, order, passing};
 use crate::tuple::Key;
 
 use super::arena::Name;
@@ -116,13 +117,13 @@ impl Record {
 
     /// What the helper remembers. For who has entered.
     pub fn words(&self) -> State {
-        std::array::from_fn(|at| self.words[at].load(Relaxed))
+        std::array::from_fn(|at| self.words[at].read())
     }
 
     /// For who has entered.
     pub fn store_words(&self, words: &State) {
         for (to, word) in self.words.iter().zip(words) {
-            to.store(*word, Relaxed);
+            to.write(*word);
         }
     }
 
@@ -193,6 +194,7 @@ impl Records {
             self.count.fetch_sub(1, Relaxed);
             return None;
         };
+        passing("help-making");
         // Who sees one of these sees MAKING as well; pairs with the Acquire fence of `look`.
         fence(Release);
         record.owner.store(owner.to_u64(), Relaxed);
@@ -247,6 +249,7 @@ impl Records {
             // Acquire: pairs with the Release of the last to leave.
             let acquire = order("help-enter-relaxed", Acquire);
             if mine && record.state.compare_exchange(state, state | ENTERED, acquire, Relaxed).is_ok() {
+                passing("help-entered");
                 return Some(Entered { record, place });
             }
             std::hint::spin_loop();
@@ -257,6 +260,7 @@ impl Records {
     /// Leaves a record. If the connection has ended meanwhile, what it expects is handed to `end`, and the record is free.
     pub fn leave(&self, entered: Entered<'_>, end: impl FnMut(&Record, usize, Name)) {
         // Release: who enters next sees the words. Acquire: pairs with `bury`.
+        passing("help-leaving");
         let left = entered.record.state.fetch_and(!ENTERED, order("help-leave-relaxed", AcqRel));
         if left & DEAD != 0 && !mutated("help-leave-no-look") {
             self.free(entered.record, end);
@@ -268,6 +272,7 @@ impl Records {
         let Some(record) = self.records.get(place as usize) else { return };
         // Acquire: pairs with `leave`; its slots are read.
         let state = record.state.fetch_or(DEAD, AcqRel);
+        passing("help-dead");
         if state & ENTERED == 0 || mutated("help-bury-entered") {
             self.free(record, end);
         }

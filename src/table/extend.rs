@@ -3,7 +3,7 @@
 
 use super::grow::{GROWING, SIZE};
 use super::{Core, Entry, Error, Local};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, passing};
 
 /// Heads that the control call moves before it leaves and enters again.
 const STEP: u64 = 64;
@@ -27,6 +27,7 @@ impl<E: Entry> Core<E> {
             return Err(Error::Geometry);
         }
         self.entries.commit(entries as usize)?;
+        passing("extend-committed");
         self.growth.entries.raise(entries.into());
         Ok(())
     }
@@ -66,8 +67,10 @@ impl<E: Entry> Core<E> {
             self.overflow.commit(overflow as usize)?;
             self.heads.commit((self.start(2 * size) + 2 * size) as usize)?;
             self.growth.overflow.raise(overflow.into());
+            passing("grow-committed");
             // Release: who knows that growth goes on may write to the next array.
             self.root.0.store(root | GROWING, Ordering::Release);
+            passing("grow-begun");
         }
         Ok(size)
     }
@@ -93,6 +96,7 @@ impl<E: Entry> Core<E> {
         // Relaxed: the count gives each piece to one thread, and that is all.
         let (ok, err) = (Ordering::Relaxed, Ordering::Relaxed);
         if from < to && self.growth.given.compare_exchange(from, to, ok, err).is_ok() {
+            passing("heads-claimed");
             self.heads.release(from as usize..to as usize);
         }
     }

@@ -30,7 +30,7 @@
 
 use super::bucket::{self, Bucket, EMPTY, FROZEN, SLOTS, TAG_BITS, UNINIT, meta};
 use super::{Core, Entry, Geometry, Local, MAX_CHAIN, open};
-use crate::sync::{AtomicU64, Counter, Ordering, ReadMostlyU64, mutated, order};
+use crate::sync::{AtomicU64, Counter, Ordering, ReadMostlyU64, mutated, order, passing, waits};
 
 /// Chains that a writer moves, of those that it meets, each time that it enters.
 pub(super) const HELP: u32 = 1;
@@ -226,6 +226,7 @@ impl<E: Entry> Core<E> {
     pub(super) fn move_on(&self, local: &mut Local<E>, hash: u64) -> bool {
         let root = self.root();
         let size = root & SIZE;
+        waits("move-waits", || root & GROWING == 0 || self.has_moved(self.head_in(size, hash)));
         root & GROWING == 0 || self.migrate(local, size, hash & (size - 1))
     }
 
@@ -263,6 +264,7 @@ impl<E: Entry> Core<E> {
                     true => slot.load(Ordering::Acquire),
                     false => slot.fetch_or(FROZEN, freeze),
                 };
+                passing("move-slot-frozen");
                 let word = bucket::thawed(seen);
                 if bucket::occupied(word) && !self.filtered(word) {
                     let side = (bucket::tag_of(word) >> bit & 1) as usize;
@@ -275,6 +277,7 @@ impl<E: Entry> Core<E> {
                 true => bucket.meta.load(Ordering::Acquire),
                 false => bucket.meta.fetch_or(meta::FROZEN, Ordering::AcqRel),
             };
+            passing("move-bucket-frozen");
             let Some(over) = meta::link(seen) else { break };
             // A chain has at most MAX_CHAIN buckets (I5).
             let Some(place) = chained.get_mut(length) else {
@@ -294,9 +297,11 @@ impl<E: Entry> Core<E> {
             if !self.fill(local, self.head_in(2 * size, at + side as u64 * size), &words[..n[side]]) {
                 return false;
             }
+            passing(if side == 0 { "move-half-copied" } else { "move-copied" });
         }
         // Release: the copies.
         let seen = head.meta.fetch_or(meta::MOVED, order("moved-relaxed", Ordering::Release));
+        passing("move-moved");
         // The first to say so takes away the old chain: nobody who enters from now on walks along it.
         if (seen & meta::MOVED == 0 || early || mutated("moved-by-all")) && !mutated("moved-retires-early") {
             chained[..length].iter().for_each(|over| self.retire_bucket(local, *over));
@@ -321,7 +326,9 @@ impl<E: Entry> Core<E> {
             }
             // Release: pairs with the Acquire of `tagged`. A failure: somebody was faster, with the same word.
             let _ = slot.compare_exchange(UNINIT, word, Ordering::Release, Ordering::Relaxed);
+            passing("fill-slot");
         }
+        passing("fill-slots");
         // Acquire: with what another has linked comes its contents, which our MOVED will stand for.
         if head.meta.load(Ordering::Acquire) != 0 {
             return true;
@@ -335,6 +342,7 @@ impl<E: Entry> Core<E> {
         let buckets = &buckets[buckets.len() - needed..];
         for (i, words) in rest.chunks(SLOTS).enumerate() {
             open(self.over(buckets[i]), words, buckets.get(i + 1).copied());
+            passing("fill-spare");
         }
         let marks = rest.iter().fold(0, |marks, word| marks | meta::mark(bucket::tag_of(*word)));
         let marks = if mutated("fill-unmarked") { 0 } else { marks };
@@ -399,6 +407,7 @@ impl<E: Entry> Core<E> {
         }
         // Release: we know of the copies of all heads before. Acquire: so did who came before us.
         let done = self.growth.done.fetch_max(to, order("done-relaxed", Ordering::AcqRel)).max(to);
+        passing("grow-advanced");
         if done >= end || mutated("end-early") {
             // Release: all copies. A failure: another was faster. An array is in use once, so no late helper succeeds.
             let release = order("root-relaxed", Ordering::Release);
@@ -407,7 +416,9 @@ impl<E: Entry> Core<E> {
             }
             // Before the exchange: who sleeps between the two must not keep them from inserts. Nobody needs them for copies any more.
             self.growth.open.raise(self.overflow_for(2 * size).into());
+            passing("grow-opened");
             let _ = self.root.0.compare_exchange(root, 2 * size, release, Ordering::Relaxed);
+            passing("grow-ended");
         }
         true
     }

@@ -28,7 +28,7 @@ use super::find::bits;
 use super::word::{ATTEMPTS, INS, KILLED, LIVE, READY, attempt, life, with_attempt, with_life};
 use super::{Core, Entry, Hit, Local, MAX_BURST, MAX_CHAIN, open};
 use crate::memory::{prefetch, prefetch_to_write};
-use crate::sync::{AtomicU64, Ordering, fence, mutated, order};
+use crate::sync::{AtomicU64, Ordering, fence, mutated, order, passing, planted, waits};
 
 /// Rounds of a loop that only another thread's success can prolong.
 pub(super) const ROUNDS: usize = 64;
@@ -220,6 +220,7 @@ impl<E: Entry> Core<E> {
                 return Insert::Inserted;
             }
             self.clear_both(local, index, hashes);
+            passing("insert-cleared");
             self.count.restarts.add(1);
             if mutated("loser-no-restart") {
                 break;
@@ -255,6 +256,7 @@ impl<E: Entry> Core<E> {
         let count = if mutated("attempt-not-counted") { 0 } else { attempt };
         // Relaxed: the owner alone writes a word that is UNCONF or KILLED (W1), and the slots publish it.
         word.store(with_attempt(own, INS, count), Ordering::Relaxed);
+        passing("insert-begun");
         for (d, glance) in glances.iter().enumerate().take(hashes.n) {
             let (hash, dir) = (hashes.of[d], d as u32);
             let slot = bucket::slot(index, dir, self.tag(hash));
@@ -266,7 +268,7 @@ impl<E: Entry> Core<E> {
                 self.place(local, hash, slot)
             };
             if let Err(failure) = placed {
-                if d > 0 {
+                if d > 0 && !mutated("refused-keeps-slot") {
                     self.clear(local, hashes.of[0], index, 0);
                 }
                 // Relaxed: nobody acts upon an INS or a KILLED.
@@ -275,6 +277,7 @@ impl<E: Entry> Core<E> {
                 self.give_back(local, index, d > 0 || attempt > 0);
                 return Err(clash.unwrap_or(Insert::Failed(failure)));
             }
+            passing(if d == 0 { "insert-half-placed" } else { "insert-placed" });
             if mutated("ready-early") {
                 self.make_ready(index, attempt);
             }
@@ -285,7 +288,9 @@ impl<E: Entry> Core<E> {
     /// An index whose insert came to nothing. Once its slots could be seen, others may still look at it.
     pub(super) fn give_back(&self, local: &mut Local<E>, index: u32, seen: bool) {
         if seen && !mutated("placed-skips-epoch") {
-            self.retire(local, index);
+            if !planted("loser-lost") {
+                self.retire(local, index);
+            }
         } else {
             let word = self.entry(index).word();
             let unconfirmed = with_life(word.load(Ordering::Relaxed), super::word::UNCONF);
@@ -315,6 +320,7 @@ impl<E: Entry> Core<E> {
                 return None;
             }
             if self.condemn(hit.index, hit.word) {
+                passing("insert-expired");
                 expired(hit.index, hit.word);
                 self.bury(local, hit.index);
             }
@@ -340,6 +346,7 @@ impl<E: Entry> Core<E> {
                 // Acquire: as in `walk`.
                 let mut seen = bucket.meta.load(Ordering::Acquire);
                 if seen & meta::FROZEN != 0 {
+                    passing("place-frozen");
                     // A copy of it is being made, which will not have what comes now.
                     match self.move_on(local, hash) {
                         true => continue 'again,
@@ -356,6 +363,7 @@ impl<E: Entry> Core<E> {
                     }
                     if seen & meta::CLOSED != 0 {
                         // Nothing may be linked behind it any more; its closer may be asleep: unlink it for him.
+                        passing("place-closed");
                         self.sweep(local, hash);
                         continue 'again;
                     }
@@ -375,6 +383,7 @@ impl<E: Entry> Core<E> {
                         break 'again;
                     };
                     spare = Some(over);
+                    passing("place-overflow-taken");
                     // (B1): the mark comes with the first link.
                     let mark = if depth == 1 && !mutated("link-unmarked") { mark } else { 0 };
                     let linked = meta::with_link(seen, Some(over)) | mark;
@@ -382,7 +391,10 @@ impl<E: Entry> Core<E> {
                     // bucket that was linked instead.
                     let release = order("link-relaxed", Ordering::Release);
                     match bucket.meta.compare_exchange(seen, linked, release, Ordering::Acquire) {
-                        Ok(_) => return Ok(()),
+                        Ok(_) => {
+                            passing("place-linked");
+                            return Ok(());
+                        }
                         Err(now) => seen = now,
                     }
                 }
@@ -399,12 +411,13 @@ impl<E: Entry> Core<E> {
                     if !done && !mutated("mark-blind") {
                         continue 'again;
                     }
+                    passing("place-marked");
                 }
                 let Some(next) = meta::link(seen) else { break };
                 bucket = self.over(next);
             }
         }
-        if let Some(over) = spare {
+        if let Some(over) = spare.filter(|_| !mutated("spare-lost")) {
             // Never linked; the epoch is a detour, but its every step is bounded.
             self.retire_bucket(local, over);
         }
@@ -443,13 +456,16 @@ impl<E: Entry> Core<E> {
         let ready = with_attempt(word.load(Ordering::Relaxed), READY, count);
         // Release: both slots, for a helper who reads READY with Acquire. A plain store: nobody touches an INS (W1).
         word.store(ready, order("ready-relaxed", Ordering::Release));
+        passing("insert-ready");
     }
 
     /// Resolves our own attempt, READY before the last fence. True: committed; false: lost, KILLED.
     pub(super) fn resolved(&self, index: u32, attempt: u64, hashes: &Hashes) -> bool {
         self.resolve(index, attempt, hashes);
         // DEAD is success, too: it was LIVE, and somebody has deleted it. Acquire: before we clear and reuse.
-        life(self.entry(index).word().load(Ordering::Acquire)) != KILLED
+        let committed = life(self.entry(index).word().load(Ordering::Acquire)) != KILLED;
+        passing(if committed { "insert-live" } else { "insert-lost" });
+        committed
     }
 
     /// Decides about attempt `n` of entry `t`, and, if it must yield, about whom it yields to. A loop, not a recursion:
@@ -459,6 +475,7 @@ impl<E: Entry> Core<E> {
         for _ in 0..ROUNDS {
             match self.scan(t, &hashes) {
                 Scan::Free => {
+                    passing("insert-scanned");
                     // AcqRel: release all we know of the entry to its readers; acquire before its owner reuses it.
                     self.decide(t, n, LIVE);
                     return;
@@ -472,6 +489,7 @@ impl<E: Entry> Core<E> {
                     if mutated("loser-no-help") {
                         return;
                     }
+                    passing("insert-yielded");
                     (t, n) = (x, its);
                     hashes = self.hashes_of(x);
                     // The helper's own: after it has read READY, before it scans for that entry.
@@ -543,12 +561,16 @@ impl<E: Entry> Core<E> {
                     let killed = with_life(now, KILLED);
                     // The whole word, so its attempt, too (W2). Fails: look at what it is now.
                     if word.compare_exchange(now, killed, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                        passing("insert-killed-another");
                         return ControlFlow::Continue(());
                     }
                 }
                 READY => return ControlFlow::Break(Scan::Yield(x, attempt(now))),
                 // INS: it will fence and scan, and see us. DEAD, KILLED: no claim.
-                _ => return ControlFlow::Continue(()),
+                _ => {
+                    waits("insert-waits", || life(word.load(Ordering::Acquire)) != INS);
+                    return ControlFlow::Continue(());
+                }
             }
         }
         // Each round it changed under us. To lose without need is safe; to win without proof is not.

@@ -21,12 +21,16 @@ use super::{Core, Entry, Error, Table};
 use crate::memory::Zeroed;
 #[cfg(any(conntab_loom, not(any(target_arch = "x86", target_arch = "x86_64"))))]
 use crate::sync::fence;
-use crate::sync::{AtomicU32, Counter, Ordering, mutated};
+use crate::sync::{AtomicU32, Counter, Ordering, mutated, passing};
 
 /// Indices kept by a worker, so that the shared free list is met once per many allocations.
 pub(super) const CACHE: usize = if cfg!(conntab_loom) { 2 } else { 64 };
 /// Indices fetched at once.
 const REFILL: usize = CACHE / 2;
+
+/// No more is handed to the epoch while so many calls wait for it: together with those of one `reclaim` they are what its three
+/// flushes can run (crossbeam opens eight bags in each).
+const BACKLOG: u64 = 16;
 
 /// crossbeam's `PINNINGS_BETWEEN_COLLECT`; `tests::pins` fails if it changes.
 const PINS_PER_COLLECT: u64 = 128;
@@ -62,7 +66,7 @@ impl Pile {
 }
 
 /// What one worker has retired and nobody has taken yet. Invariant (R1): whatever is in a chain was unreachable from
-/// every bucket before it was pushed.
+/// every bucket before it was pushed. Models: `retired_means_unreachable`, `retired_bucket_is_unlinked`.
 #[cfg_attr(not(conntab_loom), repr(align(64)))]
 #[derive(Default)]
 pub(super) struct Retired {
@@ -136,6 +140,7 @@ impl<E: Entry> Local<E> {
         let Some(guard) = &mut self.guard else {
             self.guard = Some(self.handle.pin());
             self.pins += 1;
+            passing("epoch-entered");
             return;
         };
         guard.repin();
@@ -147,11 +152,13 @@ impl<E: Entry> Local<E> {
         fence(Ordering::SeqCst);
         #[cfg(not(any(conntab_loom, not(any(target_arch = "x86", target_arch = "x86_64")))))]
         std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        passing("epoch-renewed");
     }
 
     /// Leaves: nothing found before may be used any more. Off the packet path: now and then it collects garbage.
     pub(crate) fn leave(&mut self) {
         self.guard = None;
+        passing("epoch-left");
         if self.pins.is_multiple_of(PINS_PER_COLLECT) {
             self.collecting_pin();
         }
@@ -277,6 +284,7 @@ impl<E: Entry> Core<E> {
         // A worker's chain has one writer at a time; the control threads share theirs.
         let alone = (local.chain as u32) < self.geometry.workers;
         pile.chain.push(list, link);
+        passing("retire-pushed");
         if alone { pile.pushed.add_alone(n) } else { pile.pushed.add(n) }
     }
 
@@ -287,7 +295,8 @@ impl<E: Entry> Core<E> {
     }
 
     /// Hands everything retired, by whichever worker, to the epoch, and frees what the epoch has released: all of
-    /// it, if no other thread stays entered. Leaves first. Returns how many chains were handed over.
+    /// it, if no other thread stays entered (at the second call, if one was for long). Leaves first. Returns how many chains
+    /// were handed over.
     pub(crate) fn reclaim(&self, local: &mut Local<E>) -> usize {
         local.leave();
         // While growth goes on they are what it was given: inserts may not take them.
@@ -310,12 +319,17 @@ impl<E: Entry> Core<E> {
         for round in 0..3 {
             let guard = local.handle.pin();
             local.pins += 1;
-            if round == 0 {
+            passing("reclaim-entered");
+            // While a thread stays entered, what is retired waits in the chains, which have no end, rather than in as many bags as
+            // there are calls of this: afterwards each `flush` would open only eight of them.
+            if round == 0 && self.deferred.get().saturating_sub(self.called.get()) <= BACKLOG {
                 chains = self.hand_over(&local.core, &guard);
+                passing("reclaim-handed");
             }
             #[cfg(conntab_loom)]
             self.epoch_step();
             guard.flush();
+            passing("reclaim-flushed");
         }
         local.leave();
         chains
@@ -334,9 +348,12 @@ impl<E: Entry> Core<E> {
             // A count without a list: its list went the last time, between the push and the count.
             let (list, n) = retired.indices.take();
             if let Some(list) = list {
+                passing("reclaim-taken");
                 let core = core.clone();
                 guard.defer(move || {
+                    passing("reclaim-called");
                     core.free.push(list, |i| core.entries[i as usize].link());
+                    passing("reclaim-freed");
                     core.recycled.add(n);
                     core.called.add(1);
                 });
@@ -346,6 +363,7 @@ impl<E: Entry> Core<E> {
             }
             let (list, n) = retired.buckets.take();
             if let Some(list) = list {
+                passing("reclaim-buckets-taken");
                 let core = core.clone();
                 guard.defer(move || {
                     core.pool.push(list, |o| &core.over_link[o as usize]);
@@ -368,6 +386,7 @@ impl<E: Entry> Core<E> {
         if self.growth.handed.raise(left) == 0 {
             return 0;
         }
+        passing("heads-handed");
         if mutated("array-skip-epoch") {
             self.growth.free.raise(left);
             return 0;
@@ -388,6 +407,7 @@ impl<E: Entry> Core<E> {
         if local.cached == 0 {
             let link = |i: u32| self.entries[i as usize].link();
             local.cached = self.free.pop(self.entries(), &mut local.cache[..REFILL], link);
+            passing("alloc-fetched");
             self.popped.add(local.cached as u64);
         }
         local.cached = local.cached.checked_sub(1)?;
@@ -397,6 +417,7 @@ impl<E: Entry> Core<E> {
         let generation = entry.generation().load(Ordering::Relaxed).wrapping_add(1).max(1);
         entry.generation().store(generation, Ordering::Relaxed);
         entry.word().store(super::word::UNCONF, Ordering::Relaxed);
+        passing("alloc-taken");
         Some(index)
     }
 

@@ -21,7 +21,7 @@ use super::insert::{Hashes, ROUNDS};
 use super::word::{DEAD, LIVE, life, with_life};
 use super::{Core, Entry, Local, MAX_BURST};
 use crate::memory::{prefetch_nth, prefetch_to_write};
-use crate::sync::{AtomicU64, Ordering, fence, mutated};
+use crate::sync::{AtomicU64, Ordering, fence, mutated, passing};
 
 /// What became of a slot to be cleared.
 enum Cleared {
@@ -112,7 +112,11 @@ impl<E: Entry> Core<E> {
             return true;
         }
         // AcqRel: the winner sees all that others did to the entry, and its clearing comes after.
-        word.compare_exchange(expected, dead, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let condemned = word.compare_exchange(expected, dead, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if condemned {
+            passing("delete-dead");
+        }
+        condemned
     }
 
     /// Removes a DEAD entry of ours (the winner's).
@@ -154,6 +158,7 @@ impl<E: Entry> Core<E> {
             let n = if mutated("clear-one") { 1 } else { hashes.n };
             for d in 0..n {
                 self.clear(local, hashes.of[d], *index, d as u32);
+                passing(if d == 0 { "delete-half-cleared" } else { "delete-cleared" });
             }
         }
         if !mutated("retire-early") {
@@ -193,6 +198,7 @@ impl<E: Entry> Core<E> {
                 }
                 // A frozen word is copied as it is: it has to go from the copy.
                 Some(Cleared::Frozen) => {
+                    passing("clear-frozen");
                     self.move_on(local, hash);
                 }
                 None => break,
@@ -242,10 +248,11 @@ impl<E: Entry> Core<E> {
                 return;
             }
         }
+        passing("close-begun");
         for (i, slot) in bucket.slots.iter().enumerate() {
             // Relaxed, both: CLOSED carries no data, and what it shut out was never there.
             match slot.compare_exchange(EMPTY, CLOSED, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) | Err(CLOSED) => {}
+                Ok(_) | Err(CLOSED) => passing("close-slot"),
                 Err(_) => {
                     // Occupied again. It stays closed in part: its new tenant's cleaner will finish. To reopen it would
                     // undo what another closer relies on.
@@ -259,7 +266,9 @@ impl<E: Entry> Core<E> {
                 }
             }
         }
+        passing("close-slots");
         if close_meta(bucket) {
+            passing("close-closed");
             self.sweep(local, hash);
         }
     }
@@ -297,6 +306,7 @@ impl<E: Entry> Core<E> {
                 // `seen` has neither CLOSED nor FROZEN, so neither has the bucket if we succeed.
                 match bucket.meta.compare_exchange(seen, past, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => {
+                        passing("sweep-unlinked");
                         if mutated("unmark-late") && behind_link.is_none() {
                             bucket.meta.fetch_and(!u64::from(u32::MAX), Ordering::AcqRel);
                         }

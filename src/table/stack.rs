@@ -4,7 +4,7 @@
 //! Everywhere in a link word, 0 is the end and `n + 1` is index n: zeroed memory is a valid empty list.
 
 use crate::memory::Zeroed;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, mutated, order};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, mutated, order, passing};
 
 const INDEX: u64 = u32::MAX as u64;
 
@@ -15,6 +15,7 @@ const TRIES: usize = 64;
 /// neither links nor entries before they are needed.
 ///
 /// Invariant: an index below `fresh` is in the stack, or in the hands of whoever popped it, never both.
+/// Models: `lists`, `stack_against_stack`, `stack_publishes_links`.
 /// `head` = first + 1 (32) | version (32); the version rises at every change, so that a popper who was asleep while
 /// the same index left and came back fails.
 #[cfg_attr(not(conntab_loom), repr(align(64)))]
@@ -47,6 +48,7 @@ impl Stack {
                 break;
             }
             let new = u64::from(next) | version(head);
+            passing("pop-read");
             if self.head.compare_exchange(head, new, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 return n;
             }
@@ -73,6 +75,7 @@ impl Stack {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             link(list.last).store((head & INDEX) as u32, Ordering::Relaxed);
+            passing("push-linked");
             let new = (u64::from(list.first) + 1) | version(head);
             // Release: the links, and all that was done to what they name. What hangs below stays published: every
             // change of head is a read-modify-write, so ours continues the release sequences of earlier pushes.
@@ -125,6 +128,7 @@ impl Chain {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             link(list.last).store((seen & INDEX) as u32, Ordering::Relaxed);
+            passing("retire-linked");
             let last = if seen == 0 { (u64::from(list.last) + 1) << 32 } else { seen & !INDEX };
             // Release: pairs with the Acquire of `take`, for this list; for what is below through the release sequence.
             let new = last | (u64::from(list.first) + 1);
