@@ -48,12 +48,9 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-exitcode=66:detect_leaks=1:detect_stack_use
 export LSAN_OPTIONS="${LSAN_OPTIONS:-exitcode=66}"
 export TSAN_OPTIONS="${TSAN_OPTIONS:-exitcode=66:halt_on_error=1}"
 
-# With debug assertions; and with lines, for whoever reads what was found.
-export CARGO_PROFILE_CHECKED_DEBUG=line-tables-only
-
-# built DIRECTORY RUSTFLAGS: proof/stress
+# built DIRECTORY RUSTFLAGS: proof/stress, with debug assertions; and with lines, for whoever reads what was found
 built() {
-  RUSTC_BOOTSTRAP=1 RUSTFLAGS="$2" cargo build --quiet --profile checked -p conntab-stress --target "$host" --target-dir "$1" \
+  CARGO_PROFILE_CHECKED_DEBUG=line-tables-only RUSTC_BOOTSTRAP=1 RUSTFLAGS="$2" cargo build --quiet --profile checked -p conntab-stress --target "$host" --target-dir "$1" \
     >"$log" 2>&1 || { fail "building proof/stress with $2"; return 1; }
 }
 
