@@ -5,7 +5,7 @@
 //! line 1  version | seven words of the tracker's record                       what a judgement reads and writes
 //! ```
 //!
-//! Every field is an atomic that is loaded and stored Relaxed unless said (`read` and `write`: [`Ordered`]): publication is the table's (the slot that
+//! Every field is an atomic that is loaded and stored Relaxed unless said (`read` and `write`: `sync::Ordered`): publication is the table's (the slot that
 //! leads here is stored with Release and loaded with Acquire), so a reader that came through the table sees the
 //! tuple complete, and the tuple never changes from then on until the epoch has passed.
 //!

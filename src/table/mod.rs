@@ -80,8 +80,8 @@ mod insert;
 mod reclaim;
 mod remove;
 mod stack;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 pub(crate) mod word;
 
 use std::fmt;

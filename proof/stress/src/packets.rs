@@ -2,9 +2,6 @@
 
 use conntab_bench::Random;
 
-/// Flows that there are: few, so that threads meet at them.
-pub const FLOWS: usize = 96;
-
 fn ipv4(protocol: u8, src: [u8; 4], dst: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let len = (20 + payload.len()) as u16;
     let mut packet = vec![0x45, 0, (len >> 8) as u8, len as u8, 0, 0, 0, 0, 64, protocol, 0, 0];
@@ -14,10 +11,11 @@ fn ipv4(protocol: u8, src: [u8; 4], dst: [u8; 4], payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn ipv6(protocol: u8, src: u8, dst: u8, payload: &[u8]) -> Vec<u8> {
+fn ipv6(protocol: u8, src: [u8; 4], dst: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, protocol, 64];
     for host in [src, dst] {
-        packet.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+        packet.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        packet.extend(host);
     }
     packet.extend(payload);
     packet
@@ -42,13 +40,10 @@ const SERVERS: u8 = 2;
 
 /// A packet of flow number `flow` in a direction, chosen by chance where its protocol has several.
 pub fn packet(flow: usize, reply: bool, random: &mut Random) -> Vec<u8> {
-    let (client, server) = ([10, CLIENTS, 0, flow as u8], [10, SERVERS, 0, (flow / 4) as u8]);
-    let (src, dst) = if reply { (server, client) } else { (client, server) };
-    let mut between = (1000, 80);
-    if reply {
-        between = (80, 1000);
-    }
-    let (sport, dport) = between;
+    let of = |side: u8, number: usize| [10, side, (number >> 8) as u8, number as u8];
+    let (client, server) = (of(CLIENTS, flow), of(SERVERS, flow / 4));
+    let (src, dst, sport, dport) =
+        if reply { (server, client, 80, 1000) } else { (client, server, 1000, 80) };
     match flow % 8 {
         0..3 => ipv4(17, src, dst, &udp(sport, dport, b"")),
         3..5 => {
@@ -58,7 +53,7 @@ pub fn packet(flow: usize, reply: bool, random: &mut Random) -> Vec<u8> {
             ipv4(6, src, dst, &tcp(sport, dport, flags, seq, if flags == 0x02 { 0 } else { ack }))
         }
         5 => ipv4(1, src, dst, &[if reply { 0 } else { 8 }, 0, 0, 0, 0, flow as u8, 0, 0]),
-        6 => ipv6(17, src[1] << 4 | src[3] >> 4, dst[1] << 4 | dst[3] >> 4, &udp(sport, dport, b"")),
+        6 => ipv6(17, src, dst, &udp(sport, dport, b"")),
         // INIT, INIT ACK, DATA, HEARTBEAT, ABORT.
         _ => {
             let (kind, tag) = [(1, 0), (2, 1), (0, 1), (4, 1), (6, 1)][random.below(5)];
@@ -75,7 +70,7 @@ pub fn has_ports(flow: usize) -> bool {
 
 /// A request that makes a client expect the server's answer, and that answer.
 pub fn tftp(client: usize, answer: bool) -> Vec<u8> {
-    let (host, server) = ([10, CLIENTS, 1, client as u8], [10, SERVERS, 1, 1]);
+    let (host, server) = ([10, CLIENTS, 200, client as u8], [10, SERVERS, 200, 1]);
     match answer {
         false => ipv4(17, host, server, &udp(3000, 69, b"\0\x01file\0octet\0")),
         true => ipv4(17, server, host, &udp(4000, 3000, b"\0\x03\0\x01")),
@@ -86,9 +81,9 @@ pub fn tftp(client: usize, answer: bool) -> Vec<u8> {
 pub fn fragment(client: u8, id: u16, piece: u16, pieces: u16) -> Vec<u8> {
     let first = udp(1000, 80, &[0; 56]);
     let payload: &[u8] = if piece == 0 { &first } else { &[0; 64] };
-    let mut packet = ipv4(17, [10, CLIENTS, 2, client], [10, SERVERS, 2, 1], payload);
+    let mut packet = ipv4(17, [10, CLIENTS, 201, client], [10, SERVERS, 201, 1], payload);
     packet[4..6].copy_from_slice(&id.to_be_bytes());
     let more = if piece + 1 < pieces { 0x2000 } else { 0 };
-    packet[6..8].copy_from_slice(&(more | piece * 8).to_be_bytes());
+    packet[6..8].copy_from_slice(&(more | (piece * 8)).to_be_bytes());
     packet
 }

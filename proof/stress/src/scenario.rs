@@ -9,7 +9,7 @@ use conntab::helper::Tftp;
 use conntab::{Config, Packet, Table, Verdict};
 use conntab_bench::Random;
 
-use crate::packets::{FLOWS, packet};
+use crate::packets::packet;
 use crate::work;
 
 /// A table, and threads at it.
@@ -25,7 +25,7 @@ pub struct Scenario {
     pub fragments: bool,
     /// A worker lasts for so many bursts, then its thread makes another.
     pub lasts: u64,
-    /// How many of its flows a thread chooses from: few are clashes.
+    /// How many flows there are: few, so that threads meet at them.
     pub flows: usize,
     /// Milliseconds by which a burst moves the clock, at most: with many, connections expire.
     pub pace: usize,
@@ -38,12 +38,14 @@ const PLAIN: Scenario = Scenario {
     expect_max: 0,
     fragments: false,
     lasts: u64::MAX,
-    flows: FLOWS,
+    flows: 96,
     pace: 1,
 };
 
-pub static ALL: [Scenario; 8] = [
+pub static ALL: [Scenario; 9] = [
     PLAIN,
+    // As full as its buckets may be: one in ten has an overflow bucket.
+    Scenario { name: "chains", max: [614, 614], flows: 700, ..PLAIN },
     Scenario { name: "clash", flows: 4, ..PLAIN },
     Scenario { name: "expiry", pace: 20_000, events: 64, ..PLAIN },
     Scenario { name: "full", max: [64, 64], events: 16, ..PLAIN },

@@ -11,7 +11,7 @@ use conntab::tuple::{Direction, Tuple, addr, protocol};
 use conntab::{Defrag, DefragConfig, Handle, Packet, Verdict, Worker};
 use conntab_bench::Random;
 
-use crate::packets::{self, FLOWS};
+use crate::packets;
 use crate::scenario::Shared;
 
 /// A worker's thread. Returns how many bursts it had.
@@ -59,7 +59,7 @@ impl Hands<'_> {
         let n = 1 + random.below(most);
         let mut bytes = Vec::with_capacity(n);
         for flow in &mut flows[..n] {
-            *flow = random.below(scenario.flows) * (FLOWS / scenario.flows).max(1);
+            *flow = random.below(scenario.flows);
             let reply = random.below(2) == 1;
             bytes.push(match random.below(4) {
                 0 if self.shared.table.config().expect_max > 0 => packets::tftp(random.below(8), reply),

@@ -1,0 +1,214 @@
+//! Stops a thread at every named step of the library, or wherever a signal meets it, and looks at what the others can do meanwhile:
+//! established traffic at its usual speed, no call longer than its budget, new connections until the slack of entries is used up and
+//! then refused with their own reason; and when it has gone on, everything is back.
+
+mod others;
+mod round;
+mod steps;
+mod stop;
+mod traffic;
+mod victim;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use conntab_bench::three;
+
+use round::{How, Shown, round};
+use steps::STEPS;
+
+/// Throughput that is left of normal, at least: the median over a step's rounds.
+const LEAST: f64 = 0.9;
+
+/// CPU time of a call, at most: in the median of a step's rounds, and in any.
+const BUDGET: f64 = 1e6;
+const BUDGET_OF_ANY: u64 = 20_000_000;
+
+/// Rounds of a step, at most, until its median counts; and tries until the thread comes by (whom a chain meets is left to chance).
+const MOST_ROUNDS: usize = 25;
+const TRIES: u64 = 60;
+
+/// Stops a worker at every step, and sees to it that nobody waits for it.
+#[derive(Parser)]
+struct Args {
+    /// Rounds of each step.
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Stop threads by signals instead, so often.
+    #[arg(long)]
+    anywhere: Option<u64>,
+    /// Only the steps with this in their names.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// What chance begins with.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// This defect was planted: succeed only if it is found.
+    #[arg(long)]
+    planted: Option<String>,
+    /// Tell of each step.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Rounds of one kind, and what they came to.
+struct Rounds {
+    shown: Vec<Shown>,
+    ratio: f64,
+    /// The longest call: the median of the rounds', and the longest of all.
+    longest: [f64; 2],
+}
+
+impl Rounds {
+    fn of(shown: Vec<Shown>) -> Self {
+        let ratio = three(shown.iter().map(|shown| shown.ratio)).map_or(0.0, |[_, median, _]| median);
+        let longest = shown.iter().map(|shown| shown.longest.into_iter().max().unwrap_or(0) as f64);
+        let longest = three(longest).map_or([0.0; 2], |[_, median, most]| [median, most]);
+        Self { shown, ratio, longest }
+    }
+
+    fn judge(&self) -> Result<(), String> {
+        let [median, most] = self.longest;
+        if self.ratio < LEAST {
+            return Err(format!("established traffic at {:.2} of its speed", self.ratio));
+        }
+        if median > BUDGET || most > BUDGET_OF_ANY as f64 {
+            return Err(format!("calls of {:.3} ms in the median, {:.3} ms at most", median / 1e6, most / 1e6));
+        }
+        let slept: u64 = self.shown.iter().map(|shown| shown.slept).sum();
+        match slept {
+            0 => Ok(()),
+            _ => Err(format!("those who tracked slept {slept} times")),
+        }
+    }
+}
+
+/// All rounds of a step. More of them where the first few are too slow: what waits is slow in all.
+fn of_step(how: How, args: &Args) -> Result<Rounds, String> {
+    let (mut shown, mut seed, mut missed) = (Vec::new(), args.seed, 0);
+    loop {
+        match round(how, seed)? {
+            Some(one) => shown.push(one),
+            None => missed += 1,
+        }
+        seed += 1;
+        if missed == TRIES {
+            return Err("it is never reached".into());
+        }
+        if shown.len() >= args.rounds {
+            let rounds = Rounds::of(std::mem::take(&mut shown));
+            let slow = rounds.ratio < LEAST && args.planted.is_none();
+            if !slow || rounds.shown.len() >= MOST_ROUNDS {
+                return rounds.judge().map(|()| rounds);
+            }
+            shown = rounds.shown;
+        }
+    }
+}
+
+/// What went wrong, and what all rounds came to.
+#[derive(Default)]
+struct Report {
+    failed: Vec<String>,
+    ratios: Vec<f64>,
+    shown: Vec<Shown>,
+}
+
+impl Report {
+    fn take(&mut self, name: &str, result: Result<Rounds, String>, verbose: bool) {
+        match result {
+            Ok(rounds) => {
+                if verbose {
+                    let opened: Vec<u64> = rounds.shown.iter().map(|shown| shown.opened).collect();
+                    println!("{name}: {:.3} {:?} {opened:?}", rounds.ratio, rounds.longest);
+                }
+                self.ratios.push(rounds.ratio);
+                self.shown.extend(rounds.shown);
+            }
+            Err(error) => self.failed.push(format!("{name}: {error}")),
+        }
+    }
+
+    fn print(&self, what: &str, began: Instant) {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let most = |of: fn(&Shown) -> u64| self.shown.iter().map(of).max().unwrap_or(0);
+        let longest = most(|shown| shown.longest.into_iter().max().unwrap_or(0));
+        let normal = most(|shown| shown.normal.into_iter().max().unwrap_or(0));
+        let [least, median, _] = three(self.ratios.iter().copied()).unwrap_or_default();
+        let refused: Vec<&Shown> = self.shown.iter().filter(|shown| shown.refused).collect();
+        let opened = three(refused.iter().map(|shown| shown.opened as f64)).unwrap_or_default();
+        println!(
+            "{what}: {} rounds; established traffic at {median:.3} of its speed (least {least:.3}), longest call {:.3} ms of CPU time \
+             ({:.3} ms while nobody stood still); {:.0} to {:.0} new connections in the {} rounds in which they were refused in the end; {:.0} s",
+            self.shown.len(),
+            ms(longest),
+            ms(normal),
+            opened[0],
+            opened[2],
+            refused.len(),
+            began.elapsed().as_secs_f64(),
+        );
+        let inside = self.shown.iter().filter(|shown| shown.inside).count();
+        if inside > 0 {
+            println!("{inside} of them stood inside a call");
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let began = Instant::now();
+    let mut report = Report::default();
+    let what = if let Some(points) = args.anywhere {
+        if let Err(error) = stop::install_signal() {
+            println!("{error}");
+            return ExitCode::FAILURE;
+        }
+        let mut shown = Vec::new();
+        for seed in args.seed..args.seed + points {
+            match round(How::Anywhere, seed) {
+                Ok(one) => shown.extend(one),
+                Err(error) => report.failed.push(format!("point {seed}: {error}")),
+            }
+        }
+        let rounds = Rounds::of(shown);
+        report.take("anywhere", rounds.judge().map(|()| rounds), args.verbose);
+        format!("stopped at {points} random points")
+    } else {
+        if !stop::install() {
+            println!("compiled without steps (RUSTFLAGS=\"--cfg conntab_mutate\"): see ci/stall.sh");
+            return ExitCode::FAILURE;
+        }
+        match steps::check() {
+            Err(error) => report.failed.push(error),
+            Ok(named) => println!("{named} steps in {} places", STEPS.len()),
+        }
+        for step in STEPS.iter().filter(|step| step.name.contains(&args.only)) {
+            let name = format!("{} ({:?})", step.name, step.scene);
+            report.take(&name, of_step(How::At(step), &args), args.verbose);
+            if args.planted.is_some() && !report.failed.is_empty() {
+                break;
+            }
+        }
+        "stopped at every step".to_owned()
+    };
+    for failed in report.failed.iter().take(20) {
+        println!("{failed}");
+    }
+    let good = match &args.planted {
+        Some(name) if report.failed.is_empty() => {
+            println!("planted {name}: NOT FOUND");
+            false
+        }
+        Some(name) => {
+            println!("planted {name}: found after {:.0} s", began.elapsed().as_secs_f64());
+            true
+        }
+        None => {
+            report.print(&what, began);
+            report.failed.is_empty()
+        }
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
