@@ -74,7 +74,11 @@ impl Rounds {
             return Err(format!("established traffic at {:.2} of its speed", self.ratio));
         }
         if median > BUDGET || most > BUDGET_OF_ANY as f64 {
-            return Err(format!("calls of {:.3} ms in the median, {:.3} ms at most", median / 1e6, most / 1e6));
+            return Err(format!(
+                "calls of {:.3} ms in the median, {:.3} ms at most",
+                median / 1e6,
+                most / 1e6
+            ));
         }
         let slept: u64 = self.shown.iter().map(|shown| shown.slept).sum();
         match slept {

@@ -122,7 +122,8 @@ fn use_up(stage: &Stage<'_>, sum: &mut Tally, shown: &mut Shown) -> Result<(), S
     (shown.opened, shown.refused) = (d.tally.inserted, d.tally.refused > 0);
     if shown.refused {
         // That is how it stays, and it is told why.
-        let verdicts = d.send(stage.time(), (next..next + 32).map(|flow| crate::traffic::Raw::udp(flow, false)));
+        let verdicts =
+            d.send(stage.time(), (next..next + 32).map(|flow| crate::traffic::Raw::udp(flow, false)));
         let wrong = |verdict: &&Verdict| {
             (verdict.state, verdict.reason) != (CtState::Drop, Reason::ReclaimStalled)
                 && verdict.reason != Reason::TableFull
@@ -132,7 +133,10 @@ fn use_up(stage: &Stage<'_>, sum: &mut Tally, shown: &mut Shown) -> Result<(), S
         }
         // As many as there were free entries: the thread may have taken some of them that it has not counted yet.
         if shown.opened + 32 < before.free {
-            return Err(format!("{} new connections, though {} entries were free", shown.opened, before.free));
+            return Err(format!(
+                "{} new connections, though {} entries were free",
+                shown.opened, before.free
+            ));
         }
     }
     longest(&mut shown.longest, &d.longest);
@@ -286,7 +290,9 @@ fn stopped(
         }
         let [busy, of_it] = [slices[0].busy, slices[0].of_first];
         if busy != if step.holds == Holds::Record { of_it } else { 0 } {
-            return Err(format!("{busy} packets judged by their connection's state, {of_it} are of that connection"));
+            return Err(format!(
+                "{busy} packets judged by their connection's state, {of_it} are of that connection"
+            ));
         }
     }
     shown.ratio = (before[0].spent + after[0].spent) as f64 / 2.0 / slices[0].spent as f64;

@@ -184,6 +184,8 @@ pub fn check() -> Result<usize, String> {
     let unnamed: Vec<&str> = unnamed.map(|step| step.name).collect();
     match unlisted.is_empty() && unnamed.is_empty() {
         true => Ok(named.len()),
-        false => Err(format!("steps in the source that are not listed: {unlisted:?}; the other way round: {unnamed:?}")),
+        false => Err(format!(
+            "steps in the source that are not listed: {unlisted:?}; the other way round: {unnamed:?}"
+        )),
     }
 }

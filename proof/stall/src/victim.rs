@@ -185,9 +185,12 @@ impl Victim<'_, '_> {
             Reset => self.repeat(4, |v| {
                 let (now, flow) = (v.stage.later(1), v.next);
                 v.next += 1;
-                for (reply, flags, seq, ack) in
-                    [(false, SYN, 100, 0), (true, SYN_ACK, 500, 101), (false, ACK, 101, 501), (false, RST, 101, 0)]
-                {
+                for (reply, flags, seq, ack) in [
+                    (false, SYN, 100, 0),
+                    (true, SYN_ACK, 500, 101),
+                    (false, ACK, 101, 501),
+                    (false, RST, 101, 0),
+                ] {
                     let verdicts = v.d.send(now, std::iter::once(Raw::tcp(flow, reply, flags, seq, ack)));
                     v.mine.extend(verdicts.iter().filter(|_| flags == SYN).map(|verdict| verdict.conn));
                 }
