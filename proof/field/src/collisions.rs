@@ -91,7 +91,7 @@ fn opened(verdicts: &[Verdict]) -> u64 {
 /// Whatever he sends, chains are no longer than by lot.
 pub fn without_key(plan: &Plan) -> Outcome {
     // As full as a table gets: 2.4 connections a bucket.
-    let (max, rounds) = if plan.short { (157_286, 1) } else { (1_258_291, 10) };
+    let (max, rounds) = if plan.short { (157_286, 1) } else { (1_258_291, 3) };
     let mut random = Random(0x5eed);
     let (mut worst, mut packets) = (0.0_f64, 0);
     let mut texts = Vec::new();

@@ -88,7 +88,7 @@ fn judged(made: Made, conn: Handle) -> (CtState, Reason, Handle) {
 }
 
 pub fn run(plan: &Plan) -> Outcome {
-    let packets: u64 = if plan.short { 1 << 19 } else { 50_003_968 };
+    let packets: u64 = if plan.short { 1 << 19 } else { 10_000_384 };
     let table = host::table(host::config(16_384))?;
     let mut worker = host::worker(&table)?;
     let mut conns = HashMap::new();

@@ -130,7 +130,7 @@ fn compare(table: &Table, now: u64, model: &Model, masters: &HashMap<Handle, u32
 }
 
 pub fn run(plan: &Plan) -> Outcome {
-    let lines: u64 = if plan.short { 200_000 } else { 20_000_000 };
+    let lines: u64 = if plan.short { 200_000 } else { 5_000_000 };
     let table = host::table(Config { expect_max: EXPECT_MAX, helper_max: 8192, ..host::config(32_768) })?;
     let ftp: Arc<dyn Helper> = if plan.has("trusting") { Arc::new(Trusting) } else { Arc::new(Ftp) };
     for helper in [ftp, Arc::new(Irc)] {

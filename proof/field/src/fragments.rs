@@ -105,7 +105,7 @@ fn honest(defrag: &mut Defrag, now: u64, six: bool, id: u32) -> [Came; 2] {
 const HONEST: [Came; 2] = [Came::Held, Came::Whole(1001, true)];
 
 pub fn run(plan: &Plan) -> Outcome {
-    let (rounds, lot): (u64, u64) = if plan.short { (10, 50_000) } else { (500, 100_000) };
+    let (rounds, lot): (u64, u64) = if plan.short { (10, 50_000) } else { (100, 100_000) };
     let mut defrag = defrag(if plan.has("twice-the-room") { 2 * THRESH } else { THRESH })?;
     let (mut random, mut maker) = (Random(0xf2a6), Maker::new());
     let memory = resident();

@@ -7,7 +7,8 @@
 /// Ends an attack that was not borne.
 macro_rules! hold {
     ($right:expr, $($said:tt)+) => {
-        if !$right {
+        let right: bool = $right;
+        if !right {
             return Err(format!($($said)+));
         }
     };
@@ -31,6 +32,7 @@ mod flood;
 mod fragments;
 mod host;
 mod packets;
+mod site;
 mod soak;
 mod spoof;
 mod sprays;
@@ -63,7 +65,9 @@ impl Plan {
 /// The figure, or what was not as it must be.
 pub type Outcome = Result<String, String>;
 
-const ATTACKS: [(&str, fn(&Plan) -> Outcome); 15] = [
+type Attack = fn(&Plan) -> Outcome;
+
+const ATTACKS: [(&str, Attack); 15] = [
     ("syn-flood", flood::syn),
     ("udp-flood", flood::udp_flood),
     ("collisions", collisions::without_key),

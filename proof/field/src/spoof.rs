@@ -34,7 +34,7 @@ fn alone(kind: usize) -> (CtState, Reason) {
 }
 
 pub fn run(plan: &Plan) -> Outcome {
-    let rounds: u32 = if plan.short { 20_000 } else { 2_000_000 };
+    let rounds: u32 = if plan.short { 20_000 } else { 500_000 };
     let table = host::table(host::config(4096))?;
     let mut worker = host::worker(&table)?;
     let mut random = Random(0x5b00f);

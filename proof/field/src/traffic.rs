@@ -162,7 +162,7 @@ pub struct Traffic {
 impl Traffic {
     pub fn new(table: &Table, thread: u32, seed: u64) -> Self {
         let first = (thread + 1) << 26;
-        let random = Random(seed << 8 | u64::from(thread) + 1);
+        let random = Random((seed << 8) + u64::from(thread) + 1);
         let ftp = table.helper("ftp");
         let mut this = Self { flows: Vec::new(), first, next: 0, random, ftp, seen: Seen::default() };
         for _ in 0..POOL {
