@@ -32,7 +32,7 @@ fi
 # As cargo-fuzz would, but without a nightly toolchain. (Comparisons are not traced: the sweeps over a table make them dear.)
 triple=x86_64-unknown-linux-gnu
 sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
-RUSTC_BOOTSTRAP=1 RUSTFLAGS="$sancov -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address --cfg fuzzing" \
+RUSTC_BOOTSTRAP=1 RUSTFLAGS="$sancov -Cllvm-args=-sanitizer-coverage-pc-table -Zsanitizer=address --cfg fuzzing --cfg conntab_asan" \
   cargo build --quiet --release --manifest-path fuzz/Cargo.toml --target "$triple" --target-dir target/fuzz || {
   echo "0 passed, 1 failed"
   exit 1

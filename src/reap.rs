@@ -322,6 +322,7 @@ impl Worker {
         if idle {
             self.local.leave();
         }
+        self.publish();
         ended
     }
 

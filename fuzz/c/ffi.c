@@ -66,7 +66,7 @@ static struct {
 
 static _Alignas(4096) uint8_t region[4 << 20];
 
-/* Out of 16 times NULL once, and crooked once. */
+/* Of 32 times NULL once, and crooked once. */
 static void *odd(input *in, void *real, int *bad) {
     uint8_t how = u8(in);
     if (how < 0xf0) return real;
@@ -85,9 +85,10 @@ static void *out_of(input *in, out *o, size_t size, int *bad) {
     memset(o->at, 0xaa, sizeof o->at);
     o->size = how < 0xc0 ? size : how < 0xe0 ? size - how % 16 : how < 0xf0 ? size + how % 16 : 0;
     if (o->size == 0) *bad = 1;
-    int crooked = 0;
-    void *at = odd(in, o->at, &crooked);
-    *bad |= crooked;
+    /* It is written byte by byte: a crooked one will do. */
+    int ignored = 0;
+    void *at = odd(in, o->at, &ignored);
+    *bad |= at == NULL;
     return at;
 }
 
@@ -364,7 +365,7 @@ static void of_table(input *in, uint8_t op) {
         void *at = out_of(in, &o, sizeof(conntab_connection), &bad);
         int more = ok(conntab_dump_next(w.dump, at, o.size), bad);
         unharmed(&o);
-        if (more == 1 && o.size >= sizeof(conntab_connection)) {
+        if (more == 1 && at == (void *)o.at && o.size >= sizeof(conntab_connection)) {
             char line[CONNTAB_TEXT_SIZE];
             size_t n = conntab_connection_text(at, o.size, line, sizeof line);
             CHECK(n > 0 && n < sizeof line && strlen(line) == n);

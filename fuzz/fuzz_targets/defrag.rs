@@ -36,22 +36,40 @@ fn nothing_waits(mut defrag: Defrag, now: u64) {
     assert_eq!((stats.waiting, stats.memory_v4, stats.memory_v6), (0, 0, 0));
 }
 
-/// What waits is given up when its time is over; whether it was.
-fn lapse(model: &mut Model, deadline: u64, now: u64) -> bool {
-    // (The defect that ci/fuzz.sh plants: a moment later.)
-    let over = model.is_open() && deadline + u64::from(planted("defrag-late")) <= now;
-    if over {
-        *model = Model::default();
+/// A datagram that may wait: its model, when it lapses, and how many had begun before it.
+#[derive(Default)]
+struct Waiting {
+    model: Model,
+    deadline: u64,
+    began: u64,
+}
+
+impl Waiting {
+    /// It is given up if its time is over; whether it was.
+    fn lapse(&mut self, now: u64) -> bool {
+        // (The defect that ci/fuzz.sh plants: a moment later.)
+        let over = self.model.is_open() && self.deadline + u64::from(planted("defrag-late")) <= now;
+        if over {
+            self.model = Model::default();
+        }
+        over
     }
-    over
+}
+
+/// Those of a family whose time is over, in the order in which they began, up to the first that may wait on: where a timeout was
+/// shortened, those that began later wait for it. How many they were.
+fn expire(family: &mut [Waiting], now: u64) -> u64 {
+    let mut open: Vec<_> = family.iter_mut().filter(|one| one.model.is_open()).collect();
+    open.sort_unstable_by_key(|one| one.began);
+    open.into_iter().map_while(|one| one.lapse(now).then_some(())).count() as u64
 }
 
 fn beside_the_model(input: &mut Input<'_>) {
     let bytes = payload(LONGEST);
     let mut defrag = defrag(DefragConfig { queues: 64, ..DefragConfig::default() });
-    let mut models: [(Model, u64); 8] = Default::default();
+    let mut families: [[Waiting; 4]; 2] = Default::default();
     let mut seconds = [30, 60];
-    let (mut now, mut lapsed) = (5, 0);
+    let (mut now, mut lapsed, mut begun) = (5, 0, 0);
     while !input.is_empty() {
         let op = input.byte();
         match op & 7 {
@@ -63,9 +81,7 @@ fn beside_the_model(input: &mut Input<'_>) {
             }
             2 => {
                 defrag.expire(now, u32::MAX);
-                for (model, deadline) in &mut models {
-                    lapsed += u64::from(lapse(model, *deadline, now));
-                }
+                lapsed += families.iter_mut().map(|family| expire(family, now)).sum::<u64>();
                 // Some have lapsed before, when others were handed in.
                 assert_eq!(defrag.stats().timeouts, lapsed);
             }
@@ -75,14 +91,15 @@ fn beside_the_model(input: &mut Input<'_>) {
                     // IPv4: no fragment at all.
                     continue;
                 }
-                let (model, deadline) = &mut models[usize::from(v6) + 2 * usize::from(id)];
-                lapsed += u64::from(lapse(model, *deadline, now));
-                if !model.is_open() {
-                    *deadline = now + seconds[usize::from(v6)] * 1000;
+                let one = &mut families[usize::from(v6)][usize::from(id)];
+                lapsed += u64::from(one.lapse(now));
+                if !one.model.is_open() {
+                    begun += 1;
+                    (one.deadline, one.began) = (now + seconds[usize::from(v6)] * 1000, begun);
                 }
                 let packet = fragment(v6, id, &bytes, from, to, more);
                 let got = came(defrag.push(now, &Packet::new(&packet), 0), v6);
-                let expected = model.push(v6, &bytes, from, to, more);
+                let expected = one.model.push(v6, &bytes, from, to, more);
                 assert_eq!(got, expected, "{id} {from}..{to} {more}");
             }
         }

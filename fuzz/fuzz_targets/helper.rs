@@ -200,7 +200,10 @@ impl<'a> Player<'a> {
         } else {
             l4.extend([0, 8, 0, 0]);
         }
-        let there = self.worker.section().lookup(self.now, 0, &tuple).is_some();
+        let now = self.now;
+        let there = self.worker.section().lookup(now, 0, &tuple).is_some();
+        // Who has expired expects nothing any more, though it was not swept yet.
+        let alive: Vec<Handle> = self.table.dump(now).map(|connection| connection.handle).collect();
         let bytes = ip(&tuple.src[..=last], &tuple.dst[..=last], tuple.l4, 64, &l4);
         let verdict = self.pass(&bytes, None);
         if there || verdict.state == CtState::Drop {
@@ -208,8 +211,10 @@ impl<'a> Player<'a> {
         }
         // (The defect that ci/fuzz.sh plants: the source does not matter.)
         let blind = planted("helper-any-source");
-        let fits =
-            |e: &&Expectation| Self::fits(&Expectation { any_source: blind || e.any_source, ..**e }, &tuple);
+        let fits = |e: &&Expectation| {
+            let seen = Expectation { any_source: blind || e.any_source, ..**e };
+            alive.contains(&e.master) && Self::fits(&seen, &tuple)
+        };
         let met: Vec<&Expectation> = expected.iter().filter(fits).collect();
         assert!(met.len() <= 1, "two masters expect one packet: {met:?}");
         let state = if met.is_empty() { CtState::New } else { CtState::Related };
@@ -217,7 +222,6 @@ impl<'a> Player<'a> {
         assert_eq!(verdict.status & status::EXPECTED != 0, !met.is_empty());
         let mark = met.first().and_then(|e| self.worker.section().get(e.master).map(|view| view.mark()));
         assert_eq!(verdict.mark, mark.unwrap_or(0));
-        let now = self.now;
         let child = self.worker.section().get(verdict.conn).and_then(|view| view.copy(now));
         // Without a record left its master is not shown.
         let shown = child.and_then(|child| child.master).map(|master| master.handle);

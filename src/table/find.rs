@@ -134,7 +134,7 @@ impl<E: Entry> Core<E> {
         debug_assert!(hashes.len() == keys.len() && keys.len() == out.len() && keys.len() <= MAX_BURST);
         let n = hashes.len().min(keys.len()).min(out.len()).min(MAX_BURST);
         let (hashes, keys, out) = (&hashes[..n], &keys[..n], &mut out[..n]);
-        // One array for all stages: what has moved out of it takes the plain lookup.
+        // One array for all stages: what has moved out of it is looked for in its head there, or takes the plain lookup.
         let root = self.root();
         let size = root & SIZE;
         // A slot word to compare, or 0; bit i of `absent`: none in the head bucket; of `further`: look beyond.
@@ -142,14 +142,14 @@ impl<E: Entry> Core<E> {
         let mut absent = 0_u64;
         let mut further = 0_u64;
         for (i, (&hash, slot)) in hashes.iter().zip(&mut slots).enumerate() {
-            let bucket = self.head_in(size, hash);
-            // Before its slots.
-            let moved = root & GROWING != 0 && self.has_moved(bucket);
+            // Whether it has moved, before its slots.
+            let (bucket, moved) = match root & GROWING {
+                0 => (self.head_in(size, hash), false),
+                _ => self.head_of_two(size, hash),
+            };
             *slot = self.first_match(bucket, self.tag(hash));
-            if moved {
-                *slot = 0;
-                further |= 1 << i;
-            }
+            // (By then what is behind it may have moved on.)
+            further |= u64::from(moved & (*slot == 0)) << i;
             absent |= u64::from(*slot == 0) << i;
             // Without a branch to guess: entry 0 if there is none.
             prefetch_nth(&self.entries, bucket::index(*slot) as usize * usize::from(*slot != 0));

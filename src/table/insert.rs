@@ -220,7 +220,6 @@ impl<E: Entry> Core<E> {
                 return Insert::Inserted;
             }
             self.clear_both(local, index, hashes);
-            passing("insert-cleared");
             self.count.restarts.add(1);
             if mutated("loser-no-restart") {
                 break;
@@ -582,5 +581,6 @@ impl<E: Entry> Core<E> {
         for d in 0..hashes.n {
             self.clear(local, hashes.of[d], index, d as u32);
         }
+        passing("insert-cleared");
     }
 }

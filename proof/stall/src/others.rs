@@ -12,8 +12,10 @@ use crate::victim::Stage;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     Normal,
-    /// The same flows as the thread that stands still are opened, too.
+    /// The same flows as the thread that stands still opens are opened, too, and kept.
     Contend,
+    /// What was kept is deleted first.
+    Clear,
 }
 
 /// What a slice came to.
@@ -102,7 +104,7 @@ impl<'s, 't> Churn<'s, 't> {
                 let verdicts = self.d.send(self.stage.time(), raw);
                 self.kept.extend(verdicts.iter().map(|verdict| verdict.conn).filter(|conn| !conn.is_none()));
             }
-        } else if work == Work::Normal {
+        } else if work == Work::Clear {
             let kept = std::mem::take(&mut self.kept);
             self.d.delete(&kept);
         }

@@ -13,7 +13,7 @@ use conntab_bench::Random;
 use crate::others::{Churn, Established, Slice, Work};
 use crate::steps::{Holds, Step};
 use crate::stop::{Anywhere, PATIENCE, Stop};
-use crate::traffic::{BURST, Driver, FILL, FLOWS, SLACK, Tally, establish};
+use crate::traffic::{BURST, Driver, FILL, FLOWS, Raw, SLACK, Tally, VICTIM, establish};
 use crate::victim::{Scene, Stage, play, wander};
 
 /// How a thread is stopped.
@@ -49,15 +49,13 @@ struct Pair {
 
 impl Pair {
     /// A slice of both. An error if one of them never comes to its end.
-    fn slice(&self, contend: bool) -> Result<[Slice; 2], String> {
-        self.begin(contend);
+    fn slice(&self, work: Work) -> Result<[Slice; 2], String> {
+        self.begin(work);
         self.end()
     }
 
-    fn begin(&self, contend: bool) {
-        for to in &self.to {
-            to.send(if contend { Work::Contend } else { Work::Normal }).expect("it is there");
-        }
+    fn begin(&self, work: Work) {
+        self.to.iter().for_each(|to| to.send(work).expect("it is there"));
     }
 
     fn end(&self) -> Result<[Slice; 2], String> {
@@ -122,8 +120,7 @@ fn use_up(stage: &Stage<'_>, sum: &mut Tally, shown: &mut Shown) -> Result<(), S
     (shown.opened, shown.refused) = (d.tally.inserted, d.tally.refused > 0);
     if shown.refused {
         // That is how it stays, and it is told why.
-        let verdicts =
-            d.send(stage.time(), (next..next + 32).map(|flow| crate::traffic::Raw::udp(flow, false)));
+        let verdicts = d.send(stage.time(), (next..next + BURST as u32).map(|flow| Raw::udp(flow, false)));
         let wrong = |verdict: &&Verdict| {
             (verdict.state, verdict.reason) != (CtState::Drop, Reason::ReclaimStalled)
                 && verdict.reason != Reason::TableFull
@@ -147,6 +144,9 @@ fn use_up(stage: &Stage<'_>, sum: &mut Tally, shown: &mut Shown) -> Result<(), S
 fn longest(to: &mut [u64; 4], from: &[u64; 4]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = (*to).max(*from));
 }
+
+/// How an error begins that tells of what is not back when all have gone on.
+pub const AFTER: &str = "after all have gone on:";
 
 /// A round. `None`: the thread did not come by.
 pub fn round(how: How, seed: u64) -> Result<Option<Shown>, String> {
@@ -175,6 +175,12 @@ pub fn round(how: How, seed: u64) -> Result<Option<Shown>, String> {
     let mut opener = Driver::new(&table);
     let conns = establish(&mut opener, flows, stage.time())?;
     stage.now.fetch_add(3000, SeqCst);
+    if scene == Scene::Grow {
+        // Chains that take overflow buckets when they are moved, too.
+        for burst in 0..stage.room / BURST as u32 {
+            opener.open(stage.time(), VICTIM + burst * BURST as u32);
+        }
+    }
     let mut sum = opener.tally;
     drop(opener);
     // It reaps, and has no entries at hand.
@@ -216,7 +222,7 @@ pub fn round(how: How, seed: u64) -> Result<Option<Shown>, String> {
         shown
     });
     let shown = shown?;
-    books(&stage, &mut d, sum).map_err(|error| format!("after all have gone on: {error}"))?;
+    books(&stage, &mut d, sum).map_err(|error| format!("{AFTER} {error}"))?;
     Ok(shown)
 }
 
@@ -230,22 +236,21 @@ fn stopped(
     seed: u64,
 ) -> Result<Option<Shown>, String> {
     let mut shown = Shown::default();
-    pair.slice(false)?;
-    let before = pair.slice(false)?;
+    pair.slice(Work::Normal)?;
+    let before = pair.slice(Work::Normal)?;
     quiesce(stage, d)?;
     let while_stopped = |sum: &mut Tally, shown: &mut Shown| {
-        let slices = pair.slice(true)?;
+        let slices = pair.slice(Work::Contend)?;
         use_up(stage, sum, shown)?;
         // Established traffic goes on when new connections do not.
-        let last = pair.slice(false)?;
+        let last = pair.slice(Work::Normal)?;
         Ok::<_, String>((slices, last))
     };
     let (slices, last) = std::thread::scope(|scope| match how {
         How::At(step) => {
             let stop = Stop::new(step.name);
             let victim = scope.spawn(move || play(stage, stop));
-            let there = stop.stopped();
-            stage.resume_helpers();
+            let there = stop.stopped().and_then(|there| stage.resume_helpers().map(|()| there));
             let slices = match there {
                 Ok(true) => while_stopped(sum, &mut shown).map(Some),
                 Ok(false) => Ok(None),
@@ -263,7 +268,7 @@ fn stopped(
                 std::thread::yield_now();
             }
             // It is stopped while the others are at work.
-            pair.begin(false);
+            pair.begin(Work::Normal);
             let mut chance = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1);
             let pause = Duration::from_nanos(chance.below(1_500_000) as u64);
             let began = std::time::Instant::now();
@@ -281,7 +286,7 @@ fn stopped(
     .unwrap_or_default();
     let (Some(slices), Some(last)) = (slices, last) else { return Ok(None) };
     quiesce(stage, d)?;
-    let after = pair.slice(false)?;
+    let after = pair.slice(Work::Clear)?;
     if let How::At(step) = how {
         let held = step.holds != Holds::Nothing;
         if held != shown.refused {
@@ -351,7 +356,8 @@ fn books(stage: &Stage<'_>, d: &mut Driver, sum: Tally) -> Result<(), String> {
 fn fill(stage: &Stage<'_>, max: u32) -> Result<(), String> {
     let mut d = Driver::new(stage.table);
     for from in (FILL..FILL + max).step_by(BURST) {
-        d.open(stage.time(), from);
+        let some = from..(from + BURST as u32).min(FILL + max);
+        d.send(stage.time(), some.map(|flow| Raw::udp(flow, false)));
     }
     let all: HashSet<Handle> = stage.table.dump(stage.time()).map(|connection| connection.handle).collect();
     let evicted = stage.table.stats().early_drop;

@@ -80,7 +80,7 @@ pub const STEPS: &[Step] = &[
     at("retire-linked", Delete, Reuse),
     at("retire-pushed", Delete, Reuse),
     at("delete-done", Delete, Reuse),
-    at("permits-given", Delete, Nothing),
+    at("permits-given", Delete, Reuse),
     at("control-deleted", Control, Reuse),
     at("close-begun", Crowd, Reuse),
     at("close-slot", Crowd, Reuse),
@@ -163,29 +163,43 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-/// The steps that the library's source names, and the list above, must be the same.
-pub fn check() -> Result<usize, String> {
-    let mut all = Vec::new();
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src"), &mut all)?;
-    let mut named: Vec<String> = Vec::new();
-    for file in all {
-        let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        for call in text.split("passing(").skip(1) {
-            // Up to the end of the statement: `if` may choose between two.
-            let call = call.split(';').next().unwrap_or_default().split("=>").next().unwrap_or_default();
-            named.extend(call.split('"').skip(1).step_by(2).map(str::to_owned));
-        }
-    }
-    named.sort_unstable();
-    named.dedup();
-    let unlisted = named.iter().filter(|name| STEPS.iter().all(|step| step.name != **name));
-    let unlisted: Vec<&String> = unlisted.collect();
-    let unnamed = STEPS.iter().filter(|step| named.iter().all(|name| name != step.name));
-    let unnamed: Vec<&str> = unnamed.map(|step| step.name).collect();
+/// The names that the source gives to calls of this function.
+fn names(sources: &[String], function: &str) -> Vec<String> {
+    let call = format!("{function}(");
+    // (`if` may choose between two.)
+    let calls = sources.iter().flat_map(|text| text.split(call.as_str()).skip(1));
+    let calls = calls.map(|call| call.split(')').next().unwrap_or_default());
+    let mut names: Vec<String> =
+        calls.flat_map(|call| call.split('"').skip(1).step_by(2)).map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Two lists that must be the same.
+fn same(what: &str, named: &[String], listed: &[&str]) -> Result<(), String> {
+    let unlisted: Vec<_> = named.iter().filter(|name| !listed.contains(&name.as_str())).collect();
+    let unnamed: Vec<_> = listed.iter().filter(|name| named.iter().all(|named| named != *name)).collect();
     match unlisted.is_empty() && unnamed.is_empty() {
-        true => Ok(named.len()),
+        true => Ok(()),
         false => Err(format!(
-            "steps in the source that are not listed: {unlisted:?}; the other way round: {unnamed:?}"
+            "{what} in the source that are not listed: {unlisted:?}; the other way round: {unnamed:?}"
         )),
     }
+}
+
+/// The steps that the library's source names are those listed above, and its defects those that can be planted.
+pub fn check(planted: &[&str]) -> Result<usize, String> {
+    let mut all = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src"), &mut all)?;
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    let sources = all.iter().map(read).collect::<Result<Vec<String>, String>>()?;
+    let steps = names(&sources, "passing");
+    same("steps", &steps, &STEPS.iter().map(|step| step.name).collect::<Vec<_>>())?;
+    let mut defects = names(&sources, "planted");
+    defects.extend(names(&sources, "waits"));
+    same("defects", &defects, planted)?;
+    Ok(steps.len())
 }

@@ -15,8 +15,9 @@ enum State {
     /// The thread has not come by yet.
     Awaited,
     Stopped,
-    /// It was stopped, and has been let go on.
+    /// It was stopped, and has been let go on; and has done what it had to do.
     Resumed,
+    Ended,
     /// It ended without having come by.
     Missed,
 }
@@ -66,9 +67,7 @@ impl Stop {
     pub fn disarm(&self) {
         ARMED.set(None);
         let mut state = self.state();
-        if *state == State::Awaited {
-            *state = State::Missed;
-        }
+        *state = if *state == State::Awaited { State::Missed } else { State::Ended };
         self.changed.notify_all();
     }
 
@@ -97,12 +96,26 @@ impl Stop {
 
     /// Lets it go on; or not stop at all.
     pub fn resume(&self) {
-        *self.state() = State::Resumed;
+        let mut state = self.state();
+        if matches!(*state, State::Awaited | State::Stopped) {
+            *state = State::Resumed;
+        }
         self.changed.notify_all();
     }
 
     pub fn is_over(&self) -> bool {
-        *self.state() == State::Resumed
+        matches!(*self.state(), State::Resumed | State::Ended)
+    }
+
+    /// Waits until it has done what it had to do.
+    pub fn ended(&self) -> Result<(), String> {
+        let working = |state: &mut State| matches!(state, State::Awaited | State::Stopped | State::Resumed);
+        let waited = self.changed.wait_timeout_while(self.state(), PATIENCE, working);
+        let (_state, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        match result.timed_out() {
+            true => Err(format!("a thread that was stopped at {} waits for ever", self.step)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -110,10 +110,14 @@ impl Stage<'_> {
         }
     }
 
-    /// The helpers go on: one thread alone shall stand still.
-    pub fn resume_helpers(&self) {
+    /// The helpers go on, and come to their ends: one thread alone shall stand still.
+    pub fn resume_helpers(&self) -> Result<(), String> {
         let helpers = std::mem::take(&mut *self.helpers.lock().expect("nobody panics"));
         helpers.iter().for_each(|stop| stop.resume());
+        for stop in helpers {
+            stop.ended()?;
+        }
+        Ok(())
     }
 }
 
@@ -129,13 +133,9 @@ struct Victim<'s, 't> {
 /// Plays the scene until the thread was stopped and let go; what it has counted.
 pub fn play(stage: &Stage<'_>, stop: &'static Stop) -> Tally {
     let mut victim = Victim { stage, stop, d: Driver::new(stage.table), next: VICTIM, mine: Vec::new() };
-    if matches!(stage.scene, Grow) {
-        victim.fill();
-    }
     stop.arm();
     victim.play();
     stop.disarm();
-    stage.resume_helpers();
     victim.clear();
     victim.d.tally
 }
@@ -166,11 +166,6 @@ impl Victim<'_, '_> {
     fn clear(&mut self) {
         let mine = std::mem::take(&mut self.mine);
         self.d.delete(&mine);
-    }
-
-    fn fill(&mut self) {
-        self.open(self.stage.room / BURST as u32);
-        self.d.worker.idle();
     }
 
     fn play(&mut self) {
@@ -301,22 +296,22 @@ impl Victim<'_, '_> {
     fn beside(
         &mut self,
         step: &'static str,
-        act: impl FnOnce(&Stage<'_>) -> Tally + Send,
+        act: impl FnOnce(&Stage<'_>, &Stop) -> Tally + Send,
         then: impl FnOnce(&mut Self),
     ) {
         let (stage, stop) = (self.stage, Stop::new(step));
         let tally = std::thread::scope(|scope| {
             let other = scope.spawn(move || {
                 stop.arm();
-                let tally = act(stage);
+                let tally = act(stage, stop);
                 stop.disarm();
                 tally
             });
             if stop.stopped() == Ok(true) {
                 stage.helpers.lock().expect("nobody panics").push(stop);
                 then(self);
-                stage.resume_helpers();
             }
+            stop.resume();
             other.join().expect("nobody panics")
         });
         self.d.tally.add(&tally);
@@ -331,7 +326,7 @@ impl Victim<'_, '_> {
         self.mine.extend(mine.iter().map(|verdict| verdict.conn));
         let from = self.next;
         self.next += BURST as u32 + 1;
-        let first = move |stage: &Stage<'_>| {
+        let first = move |stage: &Stage<'_>, _: &Stop| {
             let mut d = Driver::new(stage.table);
             let mine = d.open(stage.time(), from);
             d.delete(&mine);
@@ -350,9 +345,12 @@ impl Victim<'_, '_> {
         let from = self.next;
         self.next += 0x1_0000;
         let bursts = self.stage.room / BURST as u32 / 2;
-        let first = move |stage: &Stage<'_>| {
+        let first = move |stage: &Stage<'_>, stop: &Stop| {
             let mut d = Driver::new(stage.table);
             for _ in 0..20 {
+                if stop.is_over() {
+                    break;
+                }
                 let of = |burst| from + burst * BURST as u32;
                 let mine: Vec<Handle> =
                     (0..bursts).flat_map(|burst| d.open(stage.time(), of(burst))).collect();
@@ -373,10 +371,11 @@ impl Victim<'_, '_> {
     fn meet_growth(&mut self) {
         let step = if self.stage.scene == Help { "grow-begun" } else { "move-bucket-frozen" };
         if self.stage.scene == MeetClear {
-            self.fill();
+            self.open(self.stage.room / BURST as u32);
+            self.d.worker.idle();
         }
         let most = self.stage.most;
-        let first = move |stage: &Stage<'_>| {
+        let first = move |stage: &Stage<'_>, _: &Stop| {
             let _ = stage.table.set_max(2 * most);
             Tally::default()
         };
@@ -422,7 +421,7 @@ pub fn wander(stage: &Stage<'_>, anywhere: &Anywhere, seed: u64, begun: &AtomicB
     anywhere.here();
     while !anywhere.is_enough() {
         begun.store(true, SeqCst);
-        Anywhere::inside(|| match chance.below(if stage.scene == Raise { 10 } else { 8 }) {
+        match chance.below(if stage.scene == Raise { 10 } else { 8 }) {
             0 | 1 => {
                 let first = 2 * chance.below(16);
                 let packets: [Packet<'_>; BURST] = std::array::from_fn(|i| established()[2 * first + i]);
@@ -446,14 +445,14 @@ pub fn wander(stage: &Stage<'_>, anywhere: &Anywhere, seed: u64, begun: &AtomicB
             }
             7 => {
                 if let Some(conn) = mine.pop() {
-                    d.tally.deleted += u64::from(stage.table.delete(conn));
+                    d.tally.deleted += u64::from(Anywhere::inside(|| stage.table.delete(conn)));
                 }
             }
             _ => {
                 max = (max + max / 4).min(4 * stage.most);
-                let _ = stage.table.set_max(max);
+                let _ = Anywhere::inside(|| stage.table.set_max(max));
             }
-        });
+        }
     }
     d.delete(&mine);
     d.tally

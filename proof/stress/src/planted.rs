@@ -30,11 +30,11 @@ pub fn commit(name: &str) -> bool {
     true
 }
 
-/// A packet is described as a byte longer than what was allocated for it.
+/// A packet is described as longer than what was allocated for it, which ends within its ports.
 fn packet_too_short() {
     let Ok(table) = Table::new(config()) else { return };
     let Ok(mut worker) = table.worker() else { return };
-    let bytes = DATAGRAM[..27].to_vec().into_boxed_slice();
+    let bytes = DATAGRAM[..23].to_vec().into_boxed_slice();
     // SAFETY: there is none. This is the defect.
     let longer = unsafe { std::slice::from_raw_parts(black_box(bytes.as_ptr()), DATAGRAM.len()) };
     let mut verdicts = [Verdict::default()];
