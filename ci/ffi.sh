@@ -1,11 +1,21 @@
 #!/usr/bin/env bash
 # The tests of the C ABI (ffi-tests/, examples/c/): plain (linked statically, then dynamically), under Valgrind, with
-# AddressSanitizer and UndefinedBehaviorSanitizer. Usage: ci/ffi.sh
+# AddressSanitizer and UndefinedBehaviorSanitizer. Usage: ci/ffi.sh [plain|valgrind|sanitizers]... (all of them)
 # As root it installs the Debian packages it uses; otherwise what is missing is skipped and named.
 # shellcheck disable=SC2317 # functions are called by way of `check`
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+
+parts=("$@")
+[ $# -gt 0 ] || parts=(plain valgrind sanitizers)
+for part in "${parts[@]}"; do
+  case "$part" in
+    plain | valgrind | sanitizers) ;;
+    *) echo "usage: ci/ffi.sh [plain|valgrind|sanitizers]..." >&2; exit 2 ;;
+  esac
+done
+wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
 passed=0 failed=0
 log=$(mktemp)
@@ -85,30 +95,36 @@ check "the command" cargo build --quiet --release -p conntab-cli
 
 # ---- Linked statically. ----
 check "the library" library "$out" staticlib,cdylib
-check "programs" programs "$out/static" "$out/release/libconntab.a" &&
-  everything "$out/static" static
-check "layout of the structs (ffi-tests/layout.txt)" same ffi-tests/layout.txt <("$out/static/layout")
-check "layout of the structs in Rust" cargo test --quiet --release --features capi --lib ffi::
-readme_example() {
-  awk '/^<!-- examples\/c\/minimal.c -->$/ { found = 1; next } found && /^```c$/ { inside = 1; next }
-       inside && /^```$/ { exit } inside' README.md | diff -u examples/c/minimal.c -
-}
-check "the example of the README" readme_example
+check "programs" programs "$out/static" "$out/release/libconntab.a"
 
-# ---- Linked dynamically. What the programs import must be all there is. ----
-check "programs, shared" programs "$out/shared" "-L$out/release -Wl,-rpath,$out/release -lconntab" DEFINES=-DFFI_SHARED &&
-  everything "$out/shared" shared
-declared() { gcc -E -P include/conntab.h | grep -oE '\bconntab_[a-z0-9_]+ ?\(' | tr -d ' (' | LC_ALL=C sort -u; }
-called() { nm -D --undefined-only "$out"/shared/test_* | grep -oE '\bconntab_[a-z0-9_]+' | LC_ALL=C sort -u; }
-exported() { nm -D --defined-only "$CONNTAB_SO" | grep -oE '\bconntab_[a-z0-9_]+' | LC_ALL=C sort -u; }
-check "a suite calls every function of the header" same <(declared) <(called)
-check "the library exports the functions of the header, and no others" same <(declared) <(exported)
+plain() {
+  everything "$out/static" static
+  check "layout of the structs (ffi-tests/layout.txt)" same ffi-tests/layout.txt <("$out/static/layout")
+  check "layout of the structs in Rust" cargo test --quiet --release --features capi --lib ffi::
+  readme_example() {
+    awk '/^<!-- examples\/c\/minimal.c -->$/ { found = 1; next } found && /^```c$/ { inside = 1; next }
+         inside && /^```$/ { exit } inside' README.md | diff -u examples/c/minimal.c -
+  }
+  check "the example of the README" readme_example
+
+  # ---- Linked dynamically. What the programs import must be all there is. ----
+  check "programs, shared" programs "$out/shared" "-L$out/release -Wl,-rpath,$out/release -lconntab" DEFINES=-DFFI_SHARED &&
+    everything "$out/shared" shared
+  declared() { gcc -E -P include/conntab.h | grep -oE '\bconntab_[a-z0-9_]+ ?\(' | tr -d ' (' | LC_ALL=C sort -u; }
+  called() { nm -D --undefined-only "$out"/shared/test_* | grep -oE '\bconntab_[a-z0-9_]+' | LC_ALL=C sort -u; }
+  exported() { nm -D --defined-only "$CONNTAB_SO" | grep -oE '\bconntab_[a-z0-9_]+' | LC_ALL=C sort -u; }
+  check "a suite calls every function of the header" same <(declared) <(called)
+  check "the library exports the functions of the header, and no others" same <(declared) <(exported)
+}
+if wanted plain; then plain; fi
 
 # Stress runs are shorter from here on.
 export FFI_SLOW=1
 
 # ---- Under Valgrind: no error, nothing lost. ----
-if has valgrind; then
+if ! wanted valgrind; then
+  :
+elif has valgrind; then
   checked() {
     valgrind --quiet --fair-sched=yes --leak-check=full --errors-for-leak-kinds=definite,indirect --error-exitcode=99 "$@"
   }
@@ -121,9 +137,11 @@ fi
 
 # ---- With sanitizers. rustc has them behind a switch that it takes from nightly, or from this variable. ----
 target=$(rustc -vV | sed -n 's/^host: //p')
-if echo 'int main(void) { return 0; }' | gcc -x c -fsanitize=address,undefined -o /dev/null - 2>/dev/null; then
+if ! wanted sanitizers; then
+  :
+elif echo 'int main(void) { return 0; }' | gcc -x c -fsanitize=address,undefined -o /dev/null - 2>/dev/null; then
   sanitized() {
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address library "$out/asan" staticlib --target "$target"
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg conntab_asan' library "$out/asan" staticlib --target "$target"
   }
   check "the library, with AddressSanitizer" sanitized
   check "programs, with sanitizers" programs "$out/asan/programs" "$out/asan/$target/release/libconntab.a" \

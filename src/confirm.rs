@@ -12,7 +12,7 @@ use crate::packet::{CtState, MAX_BURST, Verdict};
 use crate::proto::{Step, Timeout};
 use crate::reason::Reason;
 use crate::stats::Stat;
-use crate::sync::{Ordering, passing};
+use crate::sync::{Ordered, passing};
 use crate::table::{Failure, Hit, Insert};
 use crate::tuple::{Direction, protocol};
 use crate::worker::Worker;
@@ -112,7 +112,7 @@ impl Worker {
             self.shared.sweep.begin(index, word.time, tick);
             if let Some(start) = &self.shared.side.start {
                 let stamp = if self.tunables.timestamp != 0 { now.max(1) } else { 0 };
-                start[index as usize].store(stamp, Ordering::Relaxed);
+                start[index as usize].write(stamp);
             }
             burst[count] = (index, self.pending[slot].hash);
             count += 1;

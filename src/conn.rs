@@ -5,7 +5,7 @@
 //! line 1  version | seven words of the tracker's record                       what a judgement reads and writes
 //! ```
 //!
-//! Every field is an atomic that is loaded and stored Relaxed unless said: publication is the table's (the slot that
+//! Every field is an atomic that is loaded and stored Relaxed unless said (`read` and `write`: `sync::Ordered`): publication is the table's (the slot that
 //! leads here is stored with Release and loaded with Acquire), so a reader that came through the table sees the
 //! tuple complete, and the tuple never changes from then on until the epoch has passed.
 //!
@@ -20,7 +20,7 @@
 use crate::hash::TupleHash;
 use crate::memory::Array;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order, passing, waits};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, fence, mutated, order, passing, waits};
 use crate::table::{Entry, KeyHash};
 use crate::tuple::{Direction, Key, Zone, protocol};
 
@@ -220,12 +220,12 @@ pub(crate) struct Context {
 }
 
 fn load2(words: &[AtomicU64; 2]) -> [u64; 2] {
-    [words[0].load(Relaxed), words[1].load(Relaxed)]
+    [words[0].read(), words[1].read()]
 }
 
 fn store2(words: &[AtomicU64; 2], values: [u64; 2]) {
-    words[0].store(values[0], Relaxed);
-    words[1].store(values[1], Relaxed);
+    words[0].write(values[0]);
+    words[1].write(values[1]);
 }
 
 const LOW: u64 = 0xffff_ffff;
@@ -234,13 +234,15 @@ impl Conn {
     /// Writes a fresh, private connection: everything but the table's own fields.
     #[inline(always)]
     pub fn init(&self, key: &Key, zone_reply: Zone, mark: u32, counted: bool, record: &Record) {
-        self.mark.store(mark, Relaxed);
-        self.extra.store(u32::from(zone_reply) | if counted { COUNTED } else { 0 }, Relaxed);
+        self.mark.write(mark);
+        self.extra.write(u32::from(zone_reply) | if counted { COUNTED } else { 0 });
         store2(&self.ends[0], key.src);
         store2(&self.ends[1], key.dst);
-        self.meta.store(key.meta, Relaxed);
-        self.version.store(0, Relaxed);
-        self.store_record(record);
+        self.meta.write(key.meta);
+        self.version.write(0);
+        for (word, value) in self.record.iter().zip(record) {
+            word.write(*value);
+        }
     }
 
     #[inline]
@@ -276,7 +278,7 @@ impl Conn {
         self.extra.store(rest | u32::from(policy) << POLICY_SHIFT, Relaxed);
     }
 
-    /// Remembers changes (event bits 3 to 8) until an event tells of them.
+    /// Remembers changes (event bits 3 to 8) until an event tells of them. Models: `who_tells_of_a_change_sees_it_made`.
     #[cold]
     pub fn note_changes(&self, changes: u16) {
         let bits = u32::from(changes) >> CHANGES_FROM << CHANGES_SHIFT & CHANGES;
@@ -301,6 +303,7 @@ impl Conn {
     ///
     /// **Invariant.** While the version is odd, only the thread that made it odd stores the words. While it is even, they
     /// are what the last to leave has left, together with the word of that moment.
+    /// Models: `record_writers_take_turns`, `record_is_read_whole`.
     #[inline]
     pub fn enter_record(&self) -> Option<u64> {
         for _ in 0..TRIES {
@@ -349,7 +352,8 @@ impl Conn {
             // Acquire: pairs with the Release of the last to leave.
             let before = self.version.load(Acquire);
             if before & 1 == 0 {
-                let record = self.load_record();
+                // (Whoever is writing them meanwhile: it is found out.)
+                let record = std::array::from_fn(|i| self.record[i].load(Relaxed));
                 // The words are read before the version is read again: if one was of a later writer, then the version is
                 // seen to be that writer's, too. Pairs with the fence in `enter_record`.
                 if !mutated("record-read-no-fence") {
@@ -364,17 +368,25 @@ impl Conn {
         None
     }
 
-    /// One word of the record.
+    /// One word of the record. For who has entered.
     #[inline(always)]
-    pub fn record_word(&self, at: usize) -> &AtomicU64 {
-        &self.record[at]
+    pub fn load_word(&self, at: usize) -> u64 {
+        self.record[at].read()
     }
 
+    /// For who has entered. (Others may be reading: `settled_record`.)
+    #[inline(always)]
+    pub fn store_word(&self, at: usize, word: u64) {
+        self.record[at].store(word, Relaxed);
+    }
+
+    /// The record: for who has entered, or of a protocol whose record stays as it was when the connection began.
     #[inline]
     pub fn load_record(&self) -> Record {
-        std::array::from_fn(|i| self.record[i].load(Relaxed))
+        std::array::from_fn(|i| self.record[i].read())
     }
 
+    /// For who has entered, or of a private connection.
     #[inline]
     pub fn store_record(&self, record: &Record) {
         for (word, value) in self.record.iter().zip(record) {
@@ -395,7 +407,7 @@ impl Conn {
             };
             store2(&nat.src, reply.src);
             store2(&nat.dst, reply.dst);
-            nat.meta.store(reply.meta, Relaxed);
+            nat.meta.write(reply.meta);
         }
         self.extra.store(self.extra.load(Relaxed) | TRANSLATED, Relaxed);
         true
@@ -404,7 +416,7 @@ impl Conn {
     /// The key of the original direction.
     #[inline]
     fn original(&self) -> Key {
-        let meta = self.meta.load(Relaxed);
+        let meta = self.meta.read();
         let mut key = Key { src: load2(&self.ends[0]), dst: load2(&self.ends[1]), meta };
         if key.is_v4() {
             key.src = [key.src[0] & LOW, 0];
@@ -432,7 +444,7 @@ impl Conn {
             return Key { src: [src[0] >> 32, 0], dst: [dst[0] >> 32, 0], meta };
         }
         match context.nat6.as_ref().and_then(|all| all.get(index as usize)) {
-            Some(nat) => Key { src: load2(&nat.src), dst: load2(&nat.dst), meta: nat.meta.load(Relaxed) }
+            Some(nat) => Key { src: load2(&nat.src), dst: load2(&nat.dst), meta: nat.meta.read() }
                 .with_zone(extra as u16),
             None => original.inverse(extra as u16),
         }
@@ -516,7 +528,7 @@ impl Entry for Conn {
         }
         // Without a branch on the direction: it is as good as random, and the keys nearly always match.
         let at = (dir & 1) as usize;
-        let meta = self.meta.load(Relaxed);
+        let meta = self.meta.read();
         let zone = (meta ^ (meta ^ u64::from(extra) << 48) & (at as u64).wrapping_neg()) >> 48;
         let ports = (meta as u32).rotate_left(16 * at as u32);
         let src = load2(&self.ends[at]);

@@ -7,7 +7,7 @@ use crate::proto::{Outcome, Step, Timeout, generic, gre, icmp, sctp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::Lane;
 use crate::stats::Stat;
-use crate::sync::{Ordering::Relaxed, passing};
+use crate::sync::passing;
 use crate::table::{Hit, is_live};
 use crate::track::direction;
 use crate::tuple::{Direction, Key};
@@ -37,8 +37,7 @@ impl Worker {
         let before = Word::unpack(old);
         let dir = direction(hit, key);
         let seen = tcp::Seen { reply: before.has(status::SEEN_REPLY), assured: before.has(status::ASSURED) };
-        let load = |at| conn.record_word(at).load(Relaxed);
-        let store = |at, word| conn.record_word(at).store(word, Relaxed);
+        let (load, store) = (|at| conn.load_word(at), |at, word| conn.store_word(at, word));
         let t = self.tunables_of(conn);
         let step = if steady(old) { tcp::steady(load, store, dir, seen, segment, t) } else { None };
         let Some(step) = step else {

@@ -134,6 +134,40 @@ impl fmt::Display for NoMemory {
 const PAGE: u64 = 4096;
 const HUGE: u64 = 2 << 20;
 
+/// To AddressSanitizer a mapping has no end but that of its last page. So compiled with `--cfg conntab_asan` (`ci/sanitize.sh`) what is
+/// mapped behind an array's last element is poisoned, and where that ends with a page, a further one is mapped for it.
+#[cfg(conntab_asan)]
+mod poison {
+    unsafe extern "C" {
+        fn __asan_poison_memory_region(at: *const libc::c_void, bytes: usize);
+        fn __asan_unpoison_memory_region(at: *const libc::c_void, bytes: usize);
+        #[cfg(test)]
+        fn __asan_address_is_poisoned(at: *const libc::c_void) -> libc::c_int;
+    }
+
+    /// Nothing may touch what is from `from` to before `to`.
+    pub(super) fn put(from: *const u8, to: *const u8) {
+        // SAFETY: it changes what the sanitizer knows of these addresses, and nothing else.
+        unsafe { __asan_poison_memory_region(from.cast(), to.addr() - from.addr()) };
+    }
+
+    /// Whoever is mapped here next may.
+    pub(super) fn lift(at: *const u8, bytes: usize) {
+        // SAFETY: as above.
+        unsafe { __asan_unpoison_memory_region(at.cast(), bytes) };
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_at(at: *const u8) -> bool {
+        // SAFETY: it looks at what the sanitizer knows.
+        unsafe { __asan_address_is_poisoned(at.cast()) != 0 }
+    }
+}
+
+/// Mapped behind an array of ordinary pages.
+#[cfg(not(conntab_loom))]
+const BEHIND: usize = if cfg!(conntab_asan) { PAGE as usize } else { 0 };
+
 /// Pages are touched so many bytes at a time.
 #[cfg(not(conntab_loom))]
 const CHUNK: usize = 32 << 20;
@@ -178,6 +212,12 @@ impl<T> Array<T> {
         let unit = if options.huge != Huge::None && raw(most) >= HUGE { HUGE } else { PAGE };
         let taken = if options.cut { most } else { len };
         raw(taken).checked_next_multiple_of(unit).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of the mapping with what is behind it.
+    #[cfg(not(conntab_loom))]
+    fn whole(&self) -> usize {
+        self.mapped + if self.unit == PAGE as usize { BEHIND } else { 0 }
     }
 
     /// Bytes that have memory at present.
@@ -227,13 +267,18 @@ impl<T: Zeroed> Array<T> {
         }
         let reserve = len < most;
         let base = match huge {
-            Huge::None => map(mapped, 0, reserve),
+            Huge::None => map(mapped + BEHIND, 0, reserve),
             Huge::Hugetlb => map(mapped, libc::MAP_HUGETLB, reserve),
             Huge::Madvise => map_aligned(mapped, HUGE as usize, reserve),
         }
         .map_err(fail)?;
         // From here on `array` unmaps on every way out.
         let array = array(base.cast(), mapped, 0);
+        #[cfg(conntab_asan)]
+        {
+            let at: *const u8 = base.as_ptr().cast();
+            poison::put(at.wrapping_add(raw as usize), at.wrapping_add(array.whole()));
+        }
         if huge == Huge::Madvise {
             // Before the first touch, or the pages would come small. A refusal costs speed, nothing else.
             // SAFETY: the range is a mapping of our own.
@@ -409,8 +454,10 @@ impl<T: Zeroed> std::ops::DerefMut for Array<T> {
 impl<T> Drop for Array<T> {
     fn drop(&mut self) {
         if self.mapped > 0 {
+            #[cfg(conntab_asan)]
+            poison::lift(self.first.as_ptr().cast(), self.whole());
             // SAFETY: our own mapping, whole, and no borrow of it outlives `self`. T needs no drop.
-            unsafe { libc::munmap(self.first.as_ptr().cast(), self.mapped) };
+            unsafe { libc::munmap(self.first.as_ptr().cast(), self.whole()) };
         }
     }
 }

@@ -1,5 +1,5 @@
 //! loom models of the path's own invariants: the record under its version, the reaper's hints, `max`, the tunables. (Those
-//! of the table are in `src/table/tests/models.rs`.) Run by `ci/loom.sh`; `ci/mutations.sh` shows what each catches.
+//! of the table are in `src/table/tests/models`.) Run by `ci/loom.sh`; `ci/mutants.sh` shows what each catches.
 
 mod expected;
 

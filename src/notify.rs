@@ -19,7 +19,7 @@ use crate::related::Teller;
 use crate::ring::Rings;
 use crate::shared::Shared;
 use crate::stats::Stat;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordered;
 use crate::tuple::{Direction, Key, Tuple, protocol};
 use crate::worker::Worker;
 
@@ -295,7 +295,7 @@ impl Iterator for Events {
 impl Shared {
     /// When a connection was confirmed, where that is remembered.
     fn start(&self, index: u32) -> Option<u64> {
-        let start = self.side.start.as_ref()?[index as usize].load(Relaxed);
+        let start = self.side.start.as_ref()?[index as usize].read();
         (start != 0).then_some(start)
     }
 

@@ -7,7 +7,7 @@ use crate::proto::{Outcome, Step, generic, gre, icmp, sctp, tcp, udp};
 use crate::reason::Reason;
 use crate::scratch::Lane;
 use crate::stats::Stat;
-use crate::sync::{Ordering::Relaxed, passing, planted};
+use crate::sync::{Ordered, passing, planted};
 use crate::tuple::{Direction, Key};
 use crate::wire::L4;
 use crate::worker::{Pending, Worker};
@@ -102,7 +102,7 @@ impl Worker {
             account.clear();
         }
         for word in self.shared.user_data(index) {
-            word.store(0, Relaxed);
+            word.write(0);
         }
         self.count_packet(index, Direction::Original, &lane.headers);
         passing("open-written");

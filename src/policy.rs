@@ -19,7 +19,7 @@ use crate::worker::Worker;
 /// The policies of a table: for each number all tunables, and whether it was ever set.
 ///
 /// Who reads while a policy changes may meet the timeouts of both, and reads again with its next burst: the tunables' version
-/// is raised when all are there.
+/// is raised when all are there. Models: `a_policy_that_is_there_is_whole`, `of_two_that_set_a_policy_one_is_the_last`.
 pub(crate) struct Policies {
     values: Array<AtomicU32>,
     /// Of those that set a policy at the same time one is the last, as a whole. No packet waits for it.

@@ -5,6 +5,7 @@
 //! later than its expiry. Confirming writes the hint before the connection can be found; a packet that shortens the
 //! timeout writes it after; the sweeper moves it forward to an expiry it has read, then reads the expiry again.
 //! Prolonging leaves the hint alone: the sweeper finds out when it is due.
+//! Models: `hint_is_never_later_than_the_expiry`, `hint_of_the_next_life_is_not_forgotten`, `hint_given_on_the_way_in_is_not_forgotten`.
 //!
 //! **Horizon.** No hint of a connection lies further ahead than [`HORIZON`] of the clock that wrote it, however long the
 //! timeout. So a packet that shortens the timeout to something beyond the horizon need not look at the hint at all, which
@@ -321,6 +322,7 @@ impl Worker {
         if idle {
             self.local.leave();
         }
+        self.publish();
         ended
     }
 
@@ -375,7 +377,9 @@ impl Worker {
     /// A connection has expired and is out of the table.
     fn ended(&mut self, index: u32) {
         self.gone(index);
-        self.count(Stat::Expired);
+        if !mutated("expired-uncounted") {
+            self.count(Stat::Expired);
+        }
         self.permits.regain(&self.shared.limit);
     }
 }

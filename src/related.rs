@@ -31,14 +31,11 @@ struct Coming<'a> {
 
 impl OnTheWay for Coming<'_> {
     fn fate(&self, draft: &Draft) -> Fate {
-        if draft.left(self.tick) <= 0 {
-            return Fate::Over;
+        match self.worker.shared.master_of(draft) {
+            Some(_) if draft.left(self.tick) <= 0 => Fate::Over,
+            Some(master) if master.left(self.tick) > 0 => Fate::Holds,
+            _ => Fate::Ignored,
         }
-        // The master is in the table.
-        let (index, generation) = (draft.master.index(), draft.master.generation());
-        let master = self.worker.shared.table.get(&self.worker.local, index, generation);
-        let alive = |word: u64| is_live(word) && Word::unpack(word).left(self.tick) > 0;
-        if master.is_some_and(|master| alive(master.word_acquire())) { Fate::Holds } else { Fate::Ignored }
     }
 
     fn ended(&self, name: ExpectName, draft: &Draft) {
@@ -136,14 +133,28 @@ impl Shared {
         (self.table.hash(&Key { src: [0; 2], ..key }), key)
     }
 
+    /// The word of an expectation's master, if that is in the table. The caller has entered, so then it is not used again before he
+    /// leaves, and he may end what it expects and tell of it. (He who meets it while it is not, or not any more, may not: it
+    /// can be let go, or come back from the epoch, at any moment, and takes with it what it expects.)
+    fn master_of(&self, draft: &Draft) -> Option<Word> {
+        let (index, generation) = (draft.master.index(), draft.master.generation());
+        let word = self.table.entry(index).word_acquire();
+        // The word before the generation: as in `Core::get`.
+        (is_live(word) && self.table.generation(index) == generation).then(|| Word::unpack(word))
+    }
+
     /// Whether an expectation stands in the way of another.
     pub fn in_the_way(&self, draft: &Draft, tick: u32) -> Fate {
-        let master = self.table.entry(draft.master.index());
-        let word = master.word_acquire();
-        if self.table.generation(draft.master.index()) != draft.master.generation() || is_gone(word) {
+        let index = draft.master.index();
+        let word = self.table.entry(index).word_acquire();
+        if self.table.generation(index) != draft.master.generation() || is_gone(word) {
             return Fate::Ignored;
         }
-        if draft.left(tick) <= 0 { Fate::Over } else { Fate::Holds }
+        match (draft.left(tick) > 0, self.master_of(draft)) {
+            (true, _) => Fate::Holds,
+            (false, Some(_)) => Fate::Over,
+            (false, None) => Fate::Ignored,
+        }
     }
 
     /// An expectation has been ended by the caller, who alone did it.
@@ -177,12 +188,14 @@ impl Shared {
         });
     }
 
-    /// Ends expectations whose time is over, among the next `places` from where the last call, of anybody, ended.
+    /// Ends expectations whose time is over, among the next `places` from where the last call, of anybody, ended. (Those of masters
+    /// that are not confirmed yet wait until they are.)
     pub fn sweep_expectations(&self, teller: Teller, places: u32) {
         let Some(expects) = &self.expects else { return };
         for place in expects.arena.next_places(places) {
             let over = expects.arena.at(place).filter(|(_, draft)| draft.left(teller.now as u32) <= 0);
-            if let Some((name, _)) = over
+            if let Some((name, draft)) = over
+                && self.master_of(&draft).is_some()
                 && let Some(draft) = expects.arena.end(name)
             {
                 self.ended_expectation(expects, teller, name, &draft);

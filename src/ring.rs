@@ -9,13 +9,14 @@
 //! **Invariant.** A slot's `turn` is `lap` when the slot is free for that lap, `lap + 1` when it holds that lap's
 //! record. Its words belong to the producer that moved `tail` past the position until it raises `turn`, and then to the
 //! consumer that moved `head` past it until it sets `turn` to the next lap. Zeroed memory is an empty queue.
+//! Models: `a_record_is_taken_whole_and_once`, `two_producers_share_a_queue`.
 //!
 //! **Progress.** Nobody waits. A push into a full queue fails. A producer that stalls in the middle of a push hides the
 //! records behind its own from consumers (where a queue has one producer: nothing); a consumer that stalls in the middle of
 //! a pop keeps one slot, at which the producer finds the queue full a lap later.
 
 use crate::memory::{Array, NoMemory, Options, Zeroed};
-use crate::sync::{AtomicU64, Ordering, order, passing};
+use crate::sync::{AtomicU64, Ordered, Ordering, order, passing};
 
 /// Tries to move an end that others are moving: only where several threads use the same end.
 const TRIES: usize = 64;
@@ -102,7 +103,7 @@ impl<const WORDS: usize> Rings<WORDS> {
                         Ok(_) => {
                             passing("event-claimed");
                             for (word, value) in words.iter().zip(record) {
-                                word.store(*value, Ordering::Relaxed);
+                                word.write(*value);
                             }
                             // Release: pairs with the Acquire in `pop`.
                             turn.store(lap + 1, order("ring-publish-relaxed", Ordering::Release));
@@ -131,7 +132,7 @@ impl<const WORDS: usize> Rings<WORDS> {
                     match end.compare_exchange(head, head + 1, Ordering::Relaxed, Ordering::Relaxed) {
                         Ok(_) => {
                             passing("event-taken");
-                            let record = std::array::from_fn(|i| words[i].load(Ordering::Relaxed));
+                            let record = std::array::from_fn(|i| words[i].read());
                             // Release: pairs with the Acquire in `push`.
                             turn.store(lap + self.capacity, Ordering::Release);
                             return Some(record);

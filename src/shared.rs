@@ -15,7 +15,7 @@ use crate::policy::Policies;
 use crate::proto::{gre, sctp, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, order, passing};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, Ordering, order, passing};
 use crate::table::{self, Geometry};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -51,7 +51,7 @@ impl Account {
 
     pub fn clear(&self) {
         for counter in &self.0 {
-            counter.store(0, Ordering::Relaxed);
+            counter.write(0);
         }
     }
 }
@@ -103,6 +103,7 @@ impl Clock {
 }
 
 /// Tunables that may change while packets flow. Workers keep a copy and look once a burst whether it is current.
+/// A version comes with its values. Models: `a_new_version_comes_with_its_values`.
 pub(crate) struct Tuning {
     /// Release when raised, Acquire when read: whoever sees the new version sees the values.
     version: AtomicU32,

@@ -117,6 +117,54 @@ mod modelled {
     modelled!(AtomicU64, u64);
 }
 
+/// Words that nobody writes while another may read them, since what leads to them orders the two: an entry's tuple, which is written
+/// before the slot that publishes it, and again only when the epoch has passed; a queue's record, whose turn says whose it is.
+///
+/// They are loaded and stored Relaxed. Compiled with `--cfg conntab_tsan` they are plain memory: to ThreadSanitizer two atomic
+/// accesses never race, so only thus can it see whether the two are ordered (`ci/sanitize.sh`).
+pub(crate) trait Ordered<T> {
+    /// Loads it: whoever stored it last did so before.
+    fn read(&self) -> T;
+    /// Stores it: whoever loads or stores it, has done so before, or will do so after.
+    fn write(&self, value: T);
+}
+
+macro_rules! ordered {
+    ($name:ident, $value:ty) => {
+        #[cfg(not(conntab_tsan))]
+        impl Ordered<$value> for $name {
+            #[inline(always)]
+            fn read(&self) -> $value {
+                self.load(Ordering::Relaxed)
+            }
+
+            #[inline(always)]
+            fn write(&self, value: $value) {
+                self.store(value, Ordering::Relaxed);
+            }
+        }
+
+        #[cfg(conntab_tsan)]
+        impl Ordered<$value> for $name {
+            #[inline(always)]
+            fn read(&self) -> $value {
+                // SAFETY: the address of an integer that lives as long as `self`. That nobody stores to it meanwhile is what
+                // ThreadSanitizer is asked here, and all that this is compiled for.
+                unsafe { *self.as_ptr() }
+            }
+
+            #[inline(always)]
+            fn write(&self, value: $value) {
+                // SAFETY: as above.
+                unsafe { *self.as_ptr() = value };
+            }
+        }
+    };
+}
+
+ordered!(AtomicU32, u32);
+ordered!(AtomicU64, u64);
+
 /// A statistic: takes part in no protocol, so the models need not explore it.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(std::sync::atomic::AtomicU64);
@@ -142,7 +190,7 @@ impl Counter {
 }
 
 /// Is this deliberate defect switched on? Compiled in with `--cfg conntab_mutate`, chosen at run time by the
-/// variable CONNTAB_MUTATION (`ci/mutations.sh`); otherwise the constant `false`.
+/// variable CONNTAB_MUTATION (`ci/mutants.sh`); otherwise the constant `false`.
 ///
 /// So compiled, it is also where threads get into each other's way: if CONNTAB_PERTURB is set, a thread that asks gives its
 /// turn away now and then, in the middle of what it does (`ci/linearize.sh`).

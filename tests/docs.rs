@@ -73,3 +73,38 @@ fn lists_are_current() {
         assert!(source(file) == page, "{file} is out of date: CONNTAB_WRITE_DOCS=1 cargo test --test docs");
     }
 }
+
+/// What stands in files below `folder`.
+fn sources(folder: &Path) -> Vec<(std::path::PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => sources(&path),
+            false => vec![(path.clone(), std::fs::read_to_string(path).expect("text"))],
+        })
+        .collect()
+}
+
+/// Guarantees and invariants name the loom models that show them ("Models: ..."): each that they name is there, and each that is
+/// there shows something.
+#[test]
+fn guarantees_name_their_models() {
+    let (mut named, mut there) = (Vec::new(), Vec::new());
+    for (path, text) in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        for list in text.split("Models: ").skip(1) {
+            let list = list.split(".\n").next().expect("a list");
+            named.extend(
+                list.split('`').skip(1).step_by(2).filter(|name| !name.contains('/')).map(str::to_owned),
+            );
+        }
+        if path.iter().any(|part| part == "models" || part == "models.rs") {
+            let tests = text.split("#[test]\nfn ").skip(1);
+            there.extend(tests.map(|test| test.split('(').next().expect("a name").to_owned()));
+        }
+    }
+    named.sort_unstable();
+    named.dedup();
+    there.sort_unstable();
+    assert!(there.len() > 80, "{} models", there.len());
+    assert_eq!(named, there, "named by a guarantee, and there");
+}

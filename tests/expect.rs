@@ -140,6 +140,23 @@ fn ten_thousand_masters_leave_nothing_behind() {
     assert_eq!(table.count(), 0);
 }
 
+/// Who lets an unconfirmed master go takes with it what it expects; nobody else may touch that, not even when its time is over.
+#[test]
+fn what_an_unconfirmed_master_expects_is_its_own() {
+    let (table, mut w) = tftp();
+    let mut other = table.worker().unwrap();
+    let mut master = judge(&mut w, 0, &[&udp(CLIENT, SERVER, 5, 5)]);
+    w.expect(0, master[0].conn, &announce(CLIENT, 98).into(), 1, 1).unwrap();
+    other.reap(2000, u32::MAX);
+    assert_eq!(pass(&mut other, 2000, &answer(98)).state, CtState::New);
+    assert_eq!((table.usage().expectations, table.stats().expect_delete), (1, 0));
+    w.confirm(2000, &mut master, 1);
+    other.reap(2000, u32::MAX);
+    assert_eq!((table.usage().expectations, table.stats().expect_delete), (0, 1));
+    table.flush();
+    is_empty(&table);
+}
+
 /// early_drop takes masters as it takes others.
 #[test]
 fn evicted_masters_leave_nothing_behind() {

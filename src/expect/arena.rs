@@ -18,13 +18,14 @@
 //! **Invariants.**
 //! - (X1) FREE is left by compare-exchange, to BUSY with the next generation. Who did it owns the place until it has made it
 //!   PLACED or LIVE; PLACED is still its own. The record's fields are stored by that owner alone, while BUSY.
+//!   Models: `a_place_is_used_again`, `what_is_new_is_not_over`.
 //! - (X2) LIVE is left by compare-exchange alone, to TAKEN: whoever succeeds owns the place, has ended that expectation, and is
 //!   the only one; it clears the master's slot of it, then makes the place FREE. So one packet alone takes what is to come
-//!   once, and everything that was expected is told of as ended once.
+//!   once, and everything that was expected is told of as ended once. Models: `one_packet_takes_what_comes_once`, `what_is_expected_ends_once`.
 //! - (X3) What was read of a record holds if its state, read before (Acquire), is the same after (behind an Acquire fence), or
-//!   was LIVE and is made TAKEN by the reader.
+//!   was LIVE and is made TAKEN by the reader. Models: `a_place_is_used_again`.
 //! - (X4) Of two that expect the same, both PLACED, at least one sees the other: each is PLACED, then passes a SeqCst fence, then looks.
-//!   Who sees another withdraws. (It may be that both do.)
+//!   Who sees another withdraws. (It may be that both do.) Models: `two_never_expect_the_same`.
 //! - (X5) `count` is the number of places that are not FREE, plus those about to be taken or given back; it never exceeds
 //!   `max` for longer than a refusal takes, or than what makes room for another needs to go.
 

@@ -19,8 +19,7 @@ use std::fmt;
 use crate::helper::Name;
 use crate::memory::{Array, NoMemory, Options};
 use crate::packet::Handle;
-use crate::sync::AtomicU32;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::{AtomicU32, Ordered};
 use crate::tuple::{Key, Tuple, Zone};
 
 pub(crate) use arena::{Arena, Fate, Name as ExpectName, OnTheWay, Refused};
@@ -156,16 +155,15 @@ impl Expects {
         self.places.committed()
     }
 
-    /// Where the help record of a connection is whose word tells of one. Relaxed: it was stored before the connection could be
-    /// found.
+    /// Where the help record of a connection is whose word tells of one. It was stored before the connection could be found.
     pub fn place(&self, index: u32) -> u32 {
-        self.places[index as usize].load(Relaxed)
+        self.places[index as usize].read()
     }
 
     /// A help record for a private connection.
     pub fn make_record(&self, owner: Handle, origin: Option<Origin>) -> Option<u32> {
         let place = self.records.make(owner, origin)?;
-        self.places[owner.index() as usize].store(place, Relaxed);
+        self.places[owner.index() as usize].write(place);
         Some(place)
     }
 

@@ -11,11 +11,12 @@
 //! **Invariants.**
 //! - (H1) Of those who would have a free record one succeeds, by compare-exchange, with the next generation: it is MAKING. Owner, words
 //!   and master are stored by that one, which then makes it USED, before the connection can be found; owner and master stay until
-//!   the record is free.
+//!   the record is free. Models: `a_record_is_used_again`.
 //! - (H2) While ENTERED only the thread that set it stores the words that the helper remembers, and names to slots. Nobody enters what is
-//!   DEAD.
+//!   DEAD. Models: `helpers_take_turns`.
 //! - (H3) DEAD is set once, by whoever ended the connection. If it is entered then, whoever is in it finds DEAD when leaving; so one of the
 //!   two, and one alone, ends what the record's slots name and makes it free. Nobody waits for the other.
+//!   Models: `the_last_to_leave_clears_up`.
 //! - (H4) A slot gets a name while its record is entered, before that expectation can be met, and loses it to whoever has ended that
 //!   expectation (X2), by compare-exchange. Names do not come back, so a late one clears nothing of another's.
 
@@ -23,7 +24,7 @@ use crate::helper::{HelperId, MAX_EXPECTED, State};
 use crate::memory::{Array, NoMemory, Options, Zeroed};
 use crate::packet::Handle;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64, fence, mutated, order, passing};
+use crate::sync::{AtomicU32, AtomicU64, Ordered, fence, mutated, order, passing};
 use crate::tuple::Key;
 
 use super::arena::Name;
@@ -116,13 +117,13 @@ impl Record {
 
     /// What the helper remembers. For who has entered.
     pub fn words(&self) -> State {
-        std::array::from_fn(|at| self.words[at].load(Relaxed))
+        std::array::from_fn(|at| self.words[at].read())
     }
 
     /// For who has entered.
     pub fn store_words(&self, words: &State) {
         for (to, word) in self.words.iter().zip(words) {
-            to.store(*word, Relaxed);
+            to.write(*word);
         }
     }
 

@@ -70,3 +70,19 @@ fn too_much_is_an_error() {
     assert!(error.to_string().contains("cannot reserve"));
     assert!(Array::<AtomicU64>::new(usize::MAX, Options::default()).is_err());
 }
+
+/// An element too far is an access that AddressSanitizer reports, wherever the array ends.
+#[cfg(conntab_asan)]
+#[test]
+fn behind_the_last_element_is_poison() {
+    for huge in [Huge::None, Huge::Madvise] {
+        for (len, most) in [(1, 1), (511, 511), (512, 512), (513, 600), (1, (3 << 20) / 8 + 1)] {
+            let options = Options { huge, ..Options::default() };
+            let array = Array::<AtomicU64>::reserve(len, most, options).expect("memory");
+            let end: *const u8 = array.as_ptr_range().end.cast();
+            assert!(!poison::is_at(end.wrapping_sub(1)) && poison::is_at(end), "{len} of {most}");
+            drop(array);
+            assert!(!poison::is_at(end));
+        }
+    }
+}

@@ -19,6 +19,9 @@
 //! Why the mark is still there when the slot has been placed. If the link has been 0 since, then each bucket that was in the
 //! chain since is CLOSED, none comes back while he is entered (I3), and behind a CLOSED one nothing is linked (I4). So wherever
 //! he may have come from there, neither a slot nor a link takes what he has, and he begins again at the head.
+//! Models: `lookup_against_insert_behind`, `insert_against_unlink_and_insert`, `mark_of_another_against_unlink_and_insert`,
+//! `lookup_against_unlink_and_insert`, `two_link_behind_one_head`, `two_mark_one_head`, `lookup_against_move_of_marks`,
+//! `insert_against_move_of_marks`.
 
 use crate::memory::Zeroed;
 use crate::sync::AtomicU64;

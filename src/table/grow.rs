@@ -129,7 +129,7 @@ pub(super) struct Spares {
 
 impl Spares {
     /// For audits.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn all(&self) -> &[u32] {
         &self.buckets[..self.n]
     }

@@ -94,7 +94,7 @@ fn waiting(burst: &[Hashes]) -> u64 {
 impl<E: Entry> Core<E> {
     /// [`Core::insert_burst`] for one: inserts an entry from `alloc` under its two keys, both or none. `expired(index, word)` is told of each expired
     /// entry that was in the way and has been killed (its fields can be read inside the call).
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn insert(
         &self,
         local: &mut Local<E>,
@@ -267,7 +267,7 @@ impl<E: Entry> Core<E> {
                 self.place(local, hash, slot)
             };
             if let Err(failure) = placed {
-                if d > 0 {
+                if d > 0 && !mutated("refused-keeps-slot") {
                     self.clear(local, hashes.of[0], index, 0);
                 }
                 // Relaxed: nobody acts upon an INS or a KILLED.
@@ -416,9 +416,7 @@ impl<E: Entry> Core<E> {
                 bucket = self.over(next);
             }
         }
-        if let Some(over) = spare
-            && !planted("spare-lost")
-        {
+        if let Some(over) = spare.filter(|_| !mutated("spare-lost")) {
             // Never linked; the epoch is a detour, but its every step is bounded.
             self.retire_bucket(local, over);
         }

@@ -18,20 +18,33 @@
 //! ```
 //!
 //! # Guarantees
-//! Of an *entered* thread ([`Local::enter`] .. [`Local::leave`]):
+//! Of an *entered* thread ([`Local::enter`] .. [`Local::leave`]), each with the loom models that show it (`tests/models`):
 //! - **(A)** At any instant at most one LIVE entry has a given key, in whichever direction.
+//!   Models: `insert_insert_one_key`, `insert_insert_mirrored`, `insert_insert_half`, `insert_cycle`, `insert_cycle_whole`,
+//!   `insert_insert_overflow`, `insert_burst_mirrored`,
+//!   `insert_burst_inner_clash`, `late_helper`, `late_helper_of_a_former_life`, `helper_fences`, `ready_is_not_live`, `expiry_against_insert`.
 //! - **(B)** Both keys of an entry appear at one instant (the change of its word to LIVE) and vanish at one instant
 //!   (the change to DEAD). `lookup`, `insert` and `delete` are linearizable with these as their points; a lookup that
 //!   finds nothing has a point, too, within its call.
+//!   Models: `lookup_against_insert`, `lookup_against_delete`, `lookup_against_clash`, `insert_against_delete`, `delete_against_delete`,
+//!   `kill_against_refresh`, `lookup_against_unlink`.
 //! - **(C)** An index returned by a lookup is not reused while the thread stays entered; a handle (index, generation)
 //!   fails safely at any time later.
+//!   Models: `index_reuse`, `index_reuse_against_renewal`, `retired_means_unreachable`.
 //! - **(D)** No index, slot or overflow bucket is ever lost; what is retired comes back when every thread that was
-//!   entered meanwhile has left or re-entered.
+//!   entered meanwhile has left or re-entered. All models but those of one step alone end with an audit of this.
+//!   Models: `lists`, `stack_against_stack`, `stack_publishes_links`, `retire_against_reclaim`, `bucket_reuse`,
+//!   `retired_bucket_is_unlinked`, `two_link_behind_one_head`.
 //! - **(E)** What was written to an entry before `insert` is visible to whoever finds it. Changes to it while LIVE
 //!   are the caller's affair.
+//!   Models: `lookup_against_insert_of_a_used_entry`, `helper_publishes`, `link_publishes_the_bucket`, `used_entry_across_growth`.
 //! - **(F)** Exhaustion (entries, overflow buckets, chain length, attempts) is a value, counted, never a panic.
+//!   Models: `the_last_bucket_goes_to_one`, `the_last_entry_goes_to_one`, `what_is_refused_leaves_nothing`; a full chain: `tests/basic.rs`.
 //! - **(G)** All this holds while the table grows. Growth makes nobody wait: it moves chains one by one, and of each
 //!   insert or delete it asks a bounded piece of work.
+//!   Models: `lookup_against_migrate`, `lookup_against_begin`, `burst_against_migrate`, `insert_against_migrate`, `insert_against_begin`,
+//!   `delete_against_migrate`, `two_migrate`, `clash_across_growth`, `unlink_against_migrate`, `moved_chain_is_unreachable`,
+//!   `ends_whoever_comes_last`, `a_late_helper_ends_nothing`, `an_array_is_kept_for_those_inside`.
 //!
 //! # Invariants
 //! Stated where they live: life and attempts in [`word`] (W1..W3), slots and chains here, the marks of what
@@ -41,8 +54,10 @@
 //!   afterwards its one cleaner (the winner of the change to DEAD; for KILLED the inserter) removes each once.
 //! - **(I3)** A slot goes EMPTY -> entry -> EMPTY, and in overflow buckets EMPTY -> CLOSED, for good. A bucket whose
 //!   slots are all CLOSED never holds anything again until it has been through the epoch and the pool.
+//!   Models: `unlink_against_insert`, `unlink_against_two_inserts`, `two_clean_one_bucket`, `closed_is_never_reopened`.
 //! - **(I4)** An overflow bucket whose meta is CLOSED has a final link; only such a bucket is unlinked, by one
 //!   compare-exchange on a predecessor that is not CLOSED itself. Head buckets are never closed.
+//!   Models: `neighbours_unlink`, `sweep_against_close`.
 //! - **(I5)** A chain has at most [`MAX_CHAIN`] buckets: buckets are added at its end alone.
 //! - **(I6)** A slot or meta word that is FROZEN never changes but for MOVED, which the meta of a head gets once all of its
 //!   chain has been copied, and keeps. Until then the chain is the one that counts, from then on its copy.
@@ -65,8 +80,8 @@ mod insert;
 mod reclaim;
 mod remove;
 mod stack;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 pub(crate) mod word;
 
 use std::fmt;
@@ -78,7 +93,7 @@ pub(crate) use insert::{Failure, Insert};
 pub(crate) use reclaim::Local;
 
 use crate::memory::{Array, NoMemory, Options, Zeroed, prefetch};
-use crate::sync::{AtomicU32, AtomicU64, Counter, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Counter, Ordered, Ordering};
 use bucket::{Bucket, EMPTY, TAG_BITS, meta};
 use stack::Stack;
 
@@ -300,11 +315,11 @@ impl<E: Entry> Table<E> {
 
 /// Makes a bucket usable, with these words in its first slots. It must be private to the caller, who publishes it.
 fn open(bucket: &Bucket, words: &[u64], link: Option<u32>) {
-    // Relaxed, all: published by the Release that links the bucket, or by handing the whole table to a thread.
+    // Published by the Release that links the bucket, or by handing the whole table to a thread.
     for (i, slot) in bucket.slots.iter().enumerate() {
-        slot.store(words.get(i).copied().unwrap_or(EMPTY), Ordering::Relaxed);
+        slot.write(words.get(i).copied().unwrap_or(EMPTY));
     }
-    bucket.meta.store(meta::with_link(meta::INIT, link), Ordering::Relaxed);
+    bucket.meta.write(meta::with_link(meta::INIT, link));
 }
 
 impl<E: Entry> Core<E> {

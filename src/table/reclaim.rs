@@ -28,6 +28,10 @@ pub(super) const CACHE: usize = if cfg!(conntab_loom) { 2 } else { 64 };
 /// Indices fetched at once.
 const REFILL: usize = CACHE / 2;
 
+/// No more is handed to the epoch while so many calls wait for it: together with those of one `reclaim` they are what its three
+/// flushes can run (crossbeam opens eight bags in each).
+const BACKLOG: u64 = 16;
+
 /// crossbeam's `PINNINGS_BETWEEN_COLLECT`; `tests::pins` fails if it changes.
 const PINS_PER_COLLECT: u64 = 128;
 
@@ -62,7 +66,7 @@ impl Pile {
 }
 
 /// What one worker has retired and nobody has taken yet. Invariant (R1): whatever is in a chain was unreachable from
-/// every bucket before it was pushed.
+/// every bucket before it was pushed. Models: `retired_means_unreachable`, `retired_bucket_is_unlinked`.
 #[cfg_attr(not(conntab_loom), repr(align(64)))]
 #[derive(Default)]
 pub(super) struct Retired {
@@ -291,7 +295,8 @@ impl<E: Entry> Core<E> {
     }
 
     /// Hands everything retired, by whichever worker, to the epoch, and frees what the epoch has released: all of
-    /// it, if no other thread stays entered. Leaves first. Returns how many chains were handed over.
+    /// it, if no other thread stays entered (at the second call, if one was for long). Leaves first. Returns how many chains
+    /// were handed over.
     pub(crate) fn reclaim(&self, local: &mut Local<E>) -> usize {
         local.leave();
         // While growth goes on they are what it was given: inserts may not take them.
@@ -315,7 +320,9 @@ impl<E: Entry> Core<E> {
             let guard = local.handle.pin();
             local.pins += 1;
             passing("reclaim-entered");
-            if round == 0 {
+            // While a thread stays entered, what is retired waits in the chains, which have no end, rather than in as many bags as
+            // there are calls of this: afterwards each `flush` would open only eight of them.
+            if round == 0 && self.deferred.get().saturating_sub(self.called.get()) <= BACKLOG {
                 chains = self.hand_over(&local.core, &guard);
                 passing("reclaim-handed");
             }

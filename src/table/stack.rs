@@ -15,6 +15,7 @@ const TRIES: usize = 64;
 /// neither links nor entries before they are needed.
 ///
 /// Invariant: an index below `fresh` is in the stack, or in the hands of whoever popped it, never both.
+/// Models: `lists`, `stack_against_stack`, `stack_publishes_links`.
 /// `head` = first + 1 (32) | version (32); the version rises at every change, so that a popper who was asleep while
 /// the same index left and came back fails.
 #[cfg_attr(not(conntab_loom), repr(align(64)))]
@@ -86,13 +87,13 @@ impl Stack {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     /// For audits: the number of indices ever taken from the fresh range.
     pub(crate) fn used(&self, limit: u32) -> u32 {
         self.fresh.load(Ordering::Relaxed).min(limit)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     /// For audits, in a quiescent table: the first index.
     pub(crate) fn first(&self) -> Option<u32> {
         ((self.head.load(Ordering::Acquire) & INDEX) as u32).checked_sub(1)

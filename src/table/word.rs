@@ -17,6 +17,7 @@
 //! compares it: a verdict about one attempt never applies to the next. (W3) The own bits change only while LIVE (by
 //! anyone, by compare-exchange) or UNCONF (by the owner). A freed entry stays DEAD or KILLED until it is
 //! allocated again; FREE (0) is an entry never used, or released without having been placed.
+//! Models: (W1) `ready_is_not_live`, `delete_against_delete`; (W2) `late_helper`, `late_helper_of_a_former_life`; (W3) `kill_against_refresh`.
 
 pub(crate) const FREE: u64 = 0;
 pub(crate) const UNCONF: u64 = 1;

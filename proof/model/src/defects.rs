@@ -1,5 +1,5 @@
 //! Planted defects: each removes or misplaces a step of the protocol, and a property must find it in the scope named here. Most have
-//! the name of the same mutation of the code (`ci/mutations.sh`).
+//! the name of the same mutation of the code (`ci/mutants.txt`).
 
 /// A defect.
 pub struct Defect {

@@ -99,3 +99,22 @@ fn entering_never_collects() {
     // Two pins a round, one of 128 collects.
     assert!(collected > 0, "crossbeam's rhythm has changed: see PINS_PER_COLLECT");
 }
+
+#[test]
+fn a_backlog_goes_with_the_second_call() {
+    let table = table(geometry(4, 4, 3_000, 2), Hasher::Mixed);
+    let (mut asleep, mut local) = (table.local(0).expect("worker"), table.local(1).expect("worker"));
+    asleep.enter();
+    for key in 0..2_000_u64 {
+        local.enter();
+        let (index, _) = insert(&table, &mut local, [key, key]);
+        let word = table.entry(index).word().load(Ordering::Acquire);
+        table.kill(&mut local, index, word);
+        table.reclaim(&mut local);
+    }
+    assert_eq!(table.stats().waiting, 2_000, "one is entered");
+    asleep.leave();
+    table.reclaim(&mut local);
+    table.reclaim(&mut local);
+    assert_eq!(table.stats().waiting, 0);
+}

@@ -1,9 +1,10 @@
 //! loom models: every interleaving of a few threads (up to the preemption bound), under the C11 memory model.
 //!
-//! Run by `ci/loom.sh`; `ci/mutations.sh` shows which defect each one catches. Tables have two slots a bucket; the
+//! Run by `ci/loom.sh`; `ci/mutants.sh` shows which defect each one catches. Tables have two slots a bucket; the
 //! hash is the identity, so a key's low bits choose its bucket. Entries are prepared before the threads start, unless
 //! the model is about that.
 
+mod exhaustion;
 mod growth;
 mod insert;
 mod marks;
