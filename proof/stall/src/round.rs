@@ -239,9 +239,10 @@ fn stopped(
     pair.slice(Work::Normal)?;
     let before = pair.slice(Work::Normal)?;
     quiesce(stage, d)?;
-    // Free entries are counted after they were given back. (A signal may come there.)
+    // Free entries are counted after they were given back. (A signal may come there.) What was freed while a second thread stood still comes
+    // back once that one has gone on.
     let gives = match how {
-        How::At(step) => step.name == "reclaim-freed",
+        How::At(step) => step.name == "reclaim-freed" || step.scene.takes_two(),
         How::Anywhere => true,
     };
     let while_stopped = |sum: &mut Tally, shown: &mut Shown| {

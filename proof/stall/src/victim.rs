@@ -65,6 +65,11 @@ impl Scene {
         matches!(self, Grow | Help | MeetPlace | MeetClear | Raise)
     }
 
+    /// Whether a second thread stands still on the way to the step.
+    pub fn takes_two(self) -> bool {
+        matches!(self, Clash | Closed | Help | MeetPlace | MeetClear)
+    }
+
     /// Whether it must meet one chain of all: then the table is small.
     pub fn is_narrow(self) -> bool {
         matches!(self, MeetPlace | MeetClear)
