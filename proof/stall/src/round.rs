@@ -132,7 +132,7 @@ fn use_up(stage: &Stage<'_>, gives: bool, sum: &mut Tally, shown: &mut Shown) ->
         }
         // As many as there were free entries; but the thread may have taken some that it has not counted yet (or, once, have given some back).
         let free = before.free.saturating_sub(32)..=before.free;
-        if !free.contains(&shown.opened) && !(gives && shown.opened >= before.free) {
+        if !(free.contains(&shown.opened) || gives && shown.opened >= before.free) {
             return Err(format!("{} new connections, {} entries were free", shown.opened, before.free));
         }
     }
