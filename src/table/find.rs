@@ -139,21 +139,23 @@ impl<E: Entry> Core<E> {
         let size = root & SIZE;
         // A slot word to compare, or 0; bit i of `absent`: none in the head bucket; of `further`: look beyond.
         let mut slots = [0_u64; MAX_BURST];
-        let mut absent = 0_u64;
-        let mut further = 0_u64;
+        let (mut absent, mut moved) = (0_u64, 0_u64);
         for (i, (&hash, slot)) in hashes.iter().zip(&mut slots).enumerate() {
             // Whether it has moved, before its slots.
-            let (bucket, moved) = match root & GROWING {
-                0 => (self.head_in(size, hash), false),
-                _ => self.head_of_two(size, hash),
+            let bucket = if root & GROWING == 0 {
+                self.head_in(size, hash)
+            } else {
+                let (bucket, there) = self.head_of_two(size, hash);
+                moved |= u64::from(there) << i;
+                bucket
             };
             *slot = self.first_match(bucket, self.tag(hash));
-            // (By then what is behind it may have moved on.)
-            further |= u64::from(moved & (*slot == 0)) << i;
             absent |= u64::from(*slot == 0) << i;
             // Without a branch to guess: entry 0 if there is none.
             prefetch_nth(&self.entries, bucket::index(*slot) as usize * usize::from(*slot != 0));
         }
+        // (What was behind a head that has moved may have moved on by then.)
+        let mut further = absent & moved;
         // An overflow bucket to visit.
         let mut overs = [0_u32; MAX_BURST];
         let mut chained = 0_u64;

@@ -8,6 +8,7 @@ mod steps;
 mod stop;
 mod traffic;
 mod victim;
+mod wander;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -1,14 +1,13 @@
 //! What the thread does that is to be stopped: scenes in which it comes by all the steps.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use conntab::helper::{Announce, Expect as Expected};
 use conntab::tuple::{addr, protocol};
 use conntab::{Handle, Packet, Table, Verdict};
-use conntab_bench::Random;
 
-use crate::stop::{Anywhere, Stop};
+use crate::stop::Stop;
 use crate::traffic::{ACK, BURST, Driver, RST, Raw, SYN, SYN_ACK, Tally, VICTIM, established};
 
 /// A scene. The thread plays it again and again until it was stopped and let go.
@@ -64,6 +63,11 @@ impl Scene {
     /// Whether the table grows.
     pub fn grows(self) -> bool {
         matches!(self, Grow | Help | MeetPlace | MeetClear | Raise)
+    }
+
+    /// Whether a second thread stands still on the way to the step.
+    pub fn takes_two(self) -> bool {
+        matches!(self, Clash | Closed | Help | MeetPlace | MeetClear)
     }
 
     /// Whether it must meet one chain of all: then the table is small.
@@ -409,51 +413,4 @@ impl Victim<'_, '_> {
         self.mine.extend([verdicts[0].conn, child[0].conn]);
         self.clear();
     }
-}
-
-/// A thread that does all sorts of things until it is told that it is enough.
-pub fn wander(stage: &Stage<'_>, anywhere: &Anywhere, seed: u64, begun: &AtomicBool) -> Tally {
-    let mut chance = Random(seed | 1);
-    let mut d = Driver::new(stage.table);
-    let mut next = VICTIM;
-    let mut mine: Vec<Handle> = Vec::with_capacity(1024);
-    let mut max = stage.most;
-    anywhere.here();
-    while !anywhere.is_enough() {
-        begun.store(true, SeqCst);
-        match chance.below(if stage.scene == Raise { 10 } else { 8 }) {
-            0 | 1 => {
-                let first = 2 * chance.below(16);
-                let packets: [Packet<'_>; BURST] = std::array::from_fn(|i| established()[2 * first + i]);
-                d.pass(stage.time(), &packets, &mut [Verdict::default(); BURST]);
-            }
-            2 | 3 => {
-                stage.at.store(next, SeqCst);
-                let opened = d.open(stage.time(), next);
-                mine.extend(opened);
-                next += BURST as u32;
-                if mine.len() > 600 {
-                    d.delete(&std::mem::take(&mut mine));
-                }
-            }
-            4 => d.delete(&std::mem::take(&mut mine)),
-            5 => d.reap(stage.time(), 1024),
-            6 => {
-                let raw = Raw::udp(next, false);
-                next += BURST as u32;
-                d.worker.track(stage.time(), &[raw.packet()], &mut [Verdict::default()]);
-            }
-            7 => {
-                if let Some(conn) = mine.pop() {
-                    d.tally.deleted += u64::from(Anywhere::inside(|| stage.table.delete(conn)));
-                }
-            }
-            _ => {
-                max = (max + max / 4).min(4 * stage.most);
-                let _ = Anywhere::inside(|| stage.table.set_max(max));
-            }
-        }
-    }
-    d.delete(&mine);
-    d.tally
 }
