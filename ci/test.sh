@@ -65,16 +65,24 @@ ci/kernel.sh --scripted
 ci/kernel.sh --seed 1 --packets 20000
 ci/kernel.sh --packets 20000
 
+# The instruments of docs/testing.md, in their short forms.
 step "the table's protocol, every interleaving of small scopes"
 ci/model.sh --short
-
-step "histories of real threads: linearizable"
-ci/linearize.sh --short
-
 step "loom models, preemption bound 2"
 ci/loom.sh --short
-
 step "mutations: each must be caught"
 ci/mutants.sh --short
+step "histories of real threads: linearizable"
+ci/linearize.sh --short
+step "a worker that stands still stops nobody"
+ci/stall.sh --short
+step "attacks"
+ci/attack.sh --short
+step "soak"
+ci/soak.sh --short
+step "sanitizers"
+ci/sanitize.sh --short
+step "fuzzing"
+ci/fuzz.sh --short
 
 step "done"

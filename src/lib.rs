@@ -96,6 +96,11 @@ pub use stats::{Stats, Usage};
 pub use sync::on_step;
 pub use worker::{NatError, Worker};
 
+/// The bare table beside a plain map, for the fuzz target `table`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use table::tests::plain::play as play_table;
+
 /// The example of the README is a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -8,7 +8,7 @@
 //! `max` was lowered below `granted`, no permit is handed out until enough came back; what a worker keeps it still spends,
 //! once. Models: `max_is_never_exceeded`.
 
-use crate::sync::{AtomicU32, Ordering::Relaxed, passing};
+use crate::sync::{AtomicU32, Ordering::Relaxed, mutated, passing};
 
 /// The largest lot.
 const LOT: u32 = 64;
@@ -53,7 +53,7 @@ impl Limit {
         for _ in 0..8 {
             let lot = self.lot.load(Relaxed).min(self.max().saturating_sub(granted));
             #[cfg(conntab_mutate)]
-            let lot = if crate::sync::mutated("limit-plus-one") { lot + 1 } else { lot };
+            let lot = if mutated("limit-plus-one") { lot + 1 } else { lot };
             if lot == 0 {
                 return 0;
             }
@@ -108,7 +108,9 @@ impl Permits {
             self.give_all(limit);
         } else if self.0 > lot {
             let back = self.0 - lot.div_ceil(2);
-            limit.give(back);
+            if !mutated("permit-lost") {
+                limit.give(back);
+            }
             passing("permits-given");
             self.0 -= back;
         }

@@ -195,15 +195,25 @@ impl Counter {
 /// So compiled, it is also where threads get into each other's way: if CONNTAB_PERTURB is set, a thread that asks gives its
 /// turn away now and then, in the middle of what it does (`ci/linearize.sh`).
 #[cfg(conntab_mutate)]
+#[inline]
 pub(crate) fn mutated(name: &str) -> bool {
+    // Of nothing chosen next to nothing is felt: so compiled, too, it can be measured how fast the path is.
+    static NOTHING: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    if NOTHING.load(Ordering::Relaxed) {
+        return false;
+    }
     #[cfg(not(conntab_loom))]
-    perturb();
+    let perturbed = perturb();
+    #[cfg(conntab_loom)]
+    let perturbed = false;
     static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    CHOSEN.get_or_init(|| std::env::var("CONNTAB_MUTATION").ok()).as_deref() == Some(name)
+    let chosen = CHOSEN.get_or_init(|| std::env::var("CONNTAB_MUTATION").ok()).as_deref();
+    NOTHING.store(chosen.is_none() && !perturbed, Ordering::Relaxed);
+    chosen == Some(name)
 }
 
 #[cfg(all(conntab_mutate, not(conntab_loom)))]
-fn perturb() {
+fn perturb() -> bool {
     use std::cell::Cell;
     static THREADS: Counter = Counter(std::sync::atomic::AtomicU64::new(1));
     // Each thread its own numbers.
@@ -213,7 +223,8 @@ fn perturb() {
     }
     thread_local!(static STATE: Cell<u64> = seed());
     static WANTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    if *WANTED.get_or_init(|| std::env::var_os("CONNTAB_PERTURB").is_some()) {
+    let wanted = *WANTED.get_or_init(|| std::env::var_os("CONNTAB_PERTURB").is_some());
+    if wanted {
         let mut state = STATE.get();
         state ^= state << 13;
         state ^= state >> 7;
@@ -224,6 +235,7 @@ fn perturb() {
             std::thread::yield_now();
         }
     }
+    wanted
 }
 
 #[cfg(not(conntab_mutate))]
@@ -237,7 +249,7 @@ pub(crate) const fn mutated(_: &str) -> bool {
 #[cfg(all(conntab_mutate, not(conntab_loom)))]
 mod stall {
     use std::sync::OnceLock;
-    use std::time::{Duration, Instant};
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     static HOOK: OnceLock<fn(&'static str)> = OnceLock::new();
 
@@ -258,9 +270,15 @@ mod stall {
     }
 
     pub(crate) fn waits(name: &str, until: impl Fn() -> bool) {
-        if super::mutated(name) {
-            let began = Instant::now();
-            while !until() && began.elapsed() < Duration::from_millis(50) {
+        // Often enough to be found, and not for hours.
+        static LEFT: AtomicU32 = AtomicU32::new(64);
+        let one_less = |left: u32| left.checked_sub(1);
+        if super::mutated(name) && !until() && LEFT.fetch_update(Relaxed, Relaxed, one_less).is_ok() {
+            // Some 40 ms of CPU time, on however busy a machine.
+            for _ in 0..1 << 20 {
+                if until() {
+                    break;
+                }
                 std::hint::spin_loop();
             }
         }
@@ -273,13 +291,13 @@ mod stall {
     #[inline(always)]
     pub(crate) const fn passing(_: &'static str) {}
 
-    /// Is this defect switched on? As `mutated`, but it takes a stopped thread to see it.
+    /// Is this defect switched on? As `mutated`, of one that no model shows: `ci/stall.sh`, `ci/attack.sh` and `ci/soak.sh` do.
     #[inline(always)]
     pub(crate) const fn planted(_: &str) -> bool {
         false
     }
 
-    /// A defect: to wait here for what another thread does, 50 ms at the most.
+    /// A defect: to wait here for what another thread does; some 40 ms at the most.
     #[inline(always)]
     pub(crate) fn waits(_: &str, _: impl Fn() -> bool) {}
 }

@@ -35,6 +35,17 @@ fn the_count_is_kept() {
 }
 
 #[test]
+fn what_is_ended_is_not_counted() {
+    let table =
+        Table::new(Config { max: 1000, workers: 1, prefault: false, ..Config::default() }).expect("memory");
+    let mut worker = table.worker().expect("a worker");
+    let opened = open(&mut worker, 1);
+    assert_eq!(table.count(), 1);
+    assert!(worker.end_expired(31_000, opened.conn));
+    assert_eq!(table.count(), 0);
+}
+
+#[test]
 fn max_is_never_exceeded() {
     let config = Config { max: 100, hashsize: 1 << 16, workers: 1, prefault: false, ..Config::default() };
     let table = Table::new(config).expect("memory");

@@ -1,19 +1,19 @@
 //! What the table counts about itself, and the audit of a quiescent table.
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use std::collections::HashMap;
 
-#[cfg(any(test, feature = "internals"))]
+#[cfg(any(test, fuzzing, feature = "internals"))]
 use super::bucket::{self, meta};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use super::bucket::{CLOSED, EMPTY};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use super::word::{LIVE, life};
 use super::{Core, Entry};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use super::{Local, MAX_CHAIN};
 use crate::sync::Counter;
-#[cfg(any(test, feature = "internals"))]
+#[cfg(any(test, fuzzing, feature = "internals"))]
 use crate::sync::Ordering;
 
 /// Rare events, one counter each.
@@ -114,7 +114,7 @@ impl<E: Entry> Core<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl<E: Entry> Core<E> {
     /// Accounts for every slot, overflow bucket and index exactly once. `locals` are all that exist; nobody may be at
     /// work, and everything retired must have been reclaimed. `unconfirmed` entries are in the caller's hands.
@@ -290,7 +290,7 @@ impl<E: Entry> Core<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 /// The indices of a list; an error if it does not end.
 fn follow<'a>(
     first: Option<u32>,
@@ -310,7 +310,7 @@ fn follow<'a>(
 }
 
 /// What an audit found, everything accounted for.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Audit {
     pub live: u64,

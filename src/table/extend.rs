@@ -117,7 +117,7 @@ impl<E: Entry> Core<E> {
     }
 
     /// Whether growth was begun and has not ended.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn is_growing(&self) -> bool {
         self.root() & GROWING != 0
     }

@@ -134,26 +134,28 @@ impl<E: Entry> Core<E> {
         debug_assert!(hashes.len() == keys.len() && keys.len() == out.len() && keys.len() <= MAX_BURST);
         let n = hashes.len().min(keys.len()).min(out.len()).min(MAX_BURST);
         let (hashes, keys, out) = (&hashes[..n], &keys[..n], &mut out[..n]);
-        // One array for all stages: what has moved out of it takes the plain lookup.
+        // One array for all stages: what has moved out of it is looked for in its head there, or takes the plain lookup.
         let root = self.root();
         let size = root & SIZE;
         // A slot word to compare, or 0; bit i of `absent`: none in the head bucket; of `further`: look beyond.
         let mut slots = [0_u64; MAX_BURST];
-        let mut absent = 0_u64;
-        let mut further = 0_u64;
+        let (mut absent, mut moved) = (0_u64, 0_u64);
         for (i, (&hash, slot)) in hashes.iter().zip(&mut slots).enumerate() {
-            let bucket = self.head_in(size, hash);
-            // Before its slots.
-            let moved = root & GROWING != 0 && self.has_moved(bucket);
+            // Whether it has moved, before its slots.
+            let bucket = if root & GROWING == 0 {
+                self.head_in(size, hash)
+            } else {
+                let (bucket, there) = self.head_of_two(size, hash);
+                moved |= u64::from(there) << i;
+                bucket
+            };
             *slot = self.first_match(bucket, self.tag(hash));
-            if moved {
-                *slot = 0;
-                further |= 1 << i;
-            }
             absent |= u64::from(*slot == 0) << i;
             // Without a branch to guess: entry 0 if there is none.
             prefetch_nth(&self.entries, bucket::index(*slot) as usize * usize::from(*slot != 0));
         }
+        // (What was behind a head that has moved may have moved on by then.)
+        let mut further = absent & moved;
         // An overflow bucket to visit.
         let mut overs = [0_u32; MAX_BURST];
         let mut chained = 0_u64;

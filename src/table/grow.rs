@@ -129,7 +129,7 @@ pub(super) struct Spares {
 
 impl Spares {
     /// For audits.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn all(&self) -> &[u32] {
         &self.buckets[..self.n]
     }
@@ -198,6 +198,16 @@ impl<E: Entry> Core<E> {
         let root = self.root();
         let head = self.head_in(root & SIZE, hash);
         if root & GROWING != 0 && self.has_moved(head) { self.moved_head(root & SIZE, hash) } else { head }
+    }
+
+    /// The head bucket of a hash while growth goes on from this size, and whether it has moved there. Without a branch to
+    /// guess: half-way it is as good as random whether a chain has moved.
+    #[inline(always)]
+    pub(super) fn head_of_two(&self, size: u64, hash: u64) -> (&Bucket, bool) {
+        let moved = self.has_moved(self.head_in(size, hash));
+        let head = self.head_in(size << u32::from(moved), hash);
+        // (It has moved at this moment; or growth has ended meanwhile, and begun again.)
+        if self.has_moved(head) { (self.moved_head(size, hash), true) } else { (head, moved) }
     }
 
     #[cold]

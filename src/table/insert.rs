@@ -94,7 +94,7 @@ fn waiting(burst: &[Hashes]) -> u64 {
 impl<E: Entry> Core<E> {
     /// [`Core::insert_burst`] for one: inserts an entry from `alloc` under its two keys, both or none. `expired(index, word)` is told of each expired
     /// entry that was in the way and has been killed (its fields can be read inside the call).
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn insert(
         &self,
         local: &mut Local<E>,
@@ -220,7 +220,6 @@ impl<E: Entry> Core<E> {
                 return Insert::Inserted;
             }
             self.clear_both(local, index, hashes);
-            passing("insert-cleared");
             self.count.restarts.add(1);
             if mutated("loser-no-restart") {
                 break;
@@ -582,5 +581,6 @@ impl<E: Entry> Core<E> {
         for d in 0..hashes.n {
             self.clear(local, hashes.of[d], index, d as u32);
         }
+        passing("insert-cleared");
     }
 }

@@ -80,8 +80,8 @@ mod insert;
 mod reclaim;
 mod remove;
 mod stack;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 pub(crate) mod word;
 
 use std::fmt;
@@ -362,10 +362,14 @@ impl<E: Entry> Core<E> {
         self.hasher.hash(key)
     }
 
-    /// Fetches the bucket of a hash.
+    /// Fetches the bucket of a hash: of both arrays while growth goes on.
     #[inline(always)]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(self.line(hash));
+        let root = self.root();
+        prefetch(self.head_in(root & grow::SIZE, hash));
+        if root & grow::GROWING != 0 {
+            prefetch(self.head_in(2 * (root & grow::SIZE), hash));
+        }
     }
 
     #[inline(always)]

@@ -87,13 +87,13 @@ impl Stack {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     /// For audits: the number of indices ever taken from the fresh range.
     pub(crate) fn used(&self, limit: u32) -> u32 {
         self.fresh.load(Ordering::Relaxed).min(limit)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     /// For audits, in a quiescent table: the first index.
     pub(crate) fn first(&self) -> Option<u32> {
         ((self.head.load(Ordering::Acquire) & INDEX) as u32).checked_sub(1)

@@ -1,16 +1,20 @@
-//! Tests of the table: a small entry and hashers for all of them, and one file for each kind of test.
+//! Tests of the table: a small entry and hashers for all of them, and one file for each kind of test. Of these `plain` is also
+//! what `fuzz/` plays.
+#![cfg_attr(not(test), allow(dead_code, reason = "the tests use the rest"))]
 
-#[cfg(not(conntab_loom))]
+#[cfg(all(test, not(conntab_loom)))]
 mod basic;
-#[cfg(not(conntab_loom))]
+#[cfg(all(test, not(conntab_loom)))]
 mod growth;
 #[cfg(conntab_loom)]
 mod models;
-#[cfg(not(conntab_loom))]
+#[cfg(all(test, not(conntab_loom)))]
 pub(super) mod pins;
 #[cfg(not(conntab_loom))]
+pub(crate) mod plain;
+#[cfg(all(test, not(conntab_loom)))]
 mod random;
-#[cfg(not(conntab_loom))]
+#[cfg(all(test, not(conntab_loom)))]
 mod stress;
 
 use super::{Entry, Geometry, Hit, Insert, KeyHash, Local, Table};
