@@ -127,7 +127,7 @@ part_tsan() {
   CONNTAB_PERTURB=1 stress "$program"
   [ "$short" = yes ] || races+=" $more_races"
   for pair in $races; do
-    CONNTAB_MUTATION=${pair%:*} CONNTAB_PERTURB=1 planted "${pair%:*}" 'ThreadSanitizer: data race' \
+    CONNTAB_MUTATION=${pair%:*} planted "${pair%:*}" 'ThreadSanitizer: data race' \
       "$program" --seconds 300 "${pair#*:}"
   done
 }

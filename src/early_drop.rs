@@ -3,7 +3,7 @@
 
 use crate::conn::{Word, status};
 use crate::stats::Stat;
-use crate::sync::{mutated, passing};
+use crate::sync::{passing, planted};
 use crate::worker::Worker;
 
 /// How many buckets are searched.
@@ -20,7 +20,7 @@ impl Worker {
             self.shared.table.bucket_scan(&self.local, hash, |hit| {
                 let word = Word::unpack(hit.word);
                 let expired = word.left(tick) <= 0;
-                let firm = word.has(status::ASSURED) && !mutated("early-drop-assured");
+                let firm = word.has(status::ASSURED) && !planted("early-drop-assured");
                 if expired || victim.is_none() && !firm {
                     victim = Some((hit.index, hit.word, expired));
                 }

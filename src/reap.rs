@@ -20,7 +20,7 @@ use crate::memory::{Array, NoMemory, Options, prefetch, prefetch_nth};
 use crate::packet::Handle;
 use crate::shared::SKEW;
 use crate::stats::Stat;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order, passing};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, mutated, order, passing, planted};
 use crate::table::{MAX_BURST, is_gone, is_live};
 use crate::worker::Worker;
 
@@ -377,7 +377,7 @@ impl Worker {
     /// A connection has expired and is out of the table.
     fn ended(&mut self, index: u32) {
         self.gone(index);
-        if !mutated("expired-uncounted") {
+        if !planted("expired-uncounted") {
             self.count(Stat::Expired);
         }
         self.permits.regain(&self.shared.limit);

@@ -291,7 +291,7 @@ mod stall {
     #[inline(always)]
     pub(crate) const fn passing(_: &'static str) {}
 
-    /// Is this defect switched on? As `mutated`, but it takes a stopped thread to see it.
+    /// Is this defect switched on? As `mutated`, of one that no model shows: `ci/stall.sh`, `ci/attack.sh` and `ci/soak.sh` do.
     #[inline(always)]
     pub(crate) const fn planted(_: &str) -> bool {
         false

@@ -436,6 +436,7 @@ static void text(input *in, uint8_t op) {
         conntab_config config;
         uint64_t memory;
         memcpy(&config, any, sizeof config);
+        config.memory = NULL;
         if (ok(conntab_config_memory(&config, sizeof config, &memory), 0) == CONNTAB_OK)
             CHECK(conntab_config_explain(&config, sizeof config, line, room) == 0);
         return;

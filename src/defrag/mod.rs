@@ -235,7 +235,8 @@ impl Defrag {
     }
 
     /// Ends up to `budget` datagrams whose time is over; how many. To be called now and then, as `reap` is: fragments that come
-    /// in end some themselves, but none may come.
+    /// in end some themselves, but none may come. (Of each family in the order in which they began: where a timeout was shortened,
+    /// those that began after that wait for those before.)
     pub fn expire(&mut self, now: u64, budget: u32) -> u32 {
         self.end_lapsed(now, budget)
     }

@@ -165,7 +165,7 @@ impl Leaked {
 
 /// With the key he fills the chain of one bucket, eight buckets long, and is refused then. So is whoever falls into the same one, and nobody else.
 pub fn with_key(plan: &Plan) -> Outcome {
-    let (attackers, honest) = if plan.short { (5000, 20_000) } else { (50_000, 1_000_000) };
+    let (attackers, honest) = if plan.short { (5000, 20_000) } else { (20_000, 200_000) };
     let mut random = Random(0x1eaced);
     let key = [(); 4].map(|()| random.word());
     let max = attackers as u32 + honest;

@@ -144,6 +144,12 @@ fn disturb(sites: [&Site; 2], random: &mut Random, now: u64) -> Result<(), Strin
     Ok(())
 }
 
+/// Doubles what a table may hold.
+fn grow(site: &Site, max: &mut u32) -> Result<(), String> {
+    *max *= 2;
+    site.table.set_max(*max).map_err(|error| error.to_string())
+}
+
 /// Mixed traffic to both tables for so long, the fresh one growing on the way.
 fn cycle(
     sites: [&Site; 2],
@@ -169,9 +175,12 @@ fn cycle(
             // Doubled four times in the first two thirds.
             let due = begin.elapsed() * 6 > span * (max / FIRST).ilog2() + span;
             if disturbed.is_ok() && due && max < LAST {
-                max *= 2;
-                disturbed = sites[1].table.set_max(max).map_err(|error| error.to_string());
+                disturbed = grow(sites[1], &mut max);
             }
+        }
+        // (This thread may have had no turn for long.)
+        while disturbed.is_ok() && max < LAST {
+            disturbed = grow(sites[1], &mut max);
         }
         stop.store(true, Relaxed);
         for thread in threads {

@@ -235,10 +235,16 @@ impl Victim<'_, '_> {
                 v.d.worker.idle();
             }),
             Reap => self.repeat(4, |v| {
+                let now = v.stage.later(1);
+                // They are gone when their time is over.
+                let flows = (0..BURST as u32).map(|n| Raw::other(VICTIM + n));
+                let conns: Vec<Handle> = v.d.send(now, flows).iter().map(|verdict| verdict.conn).collect();
+                v.d.delete(&conns);
                 v.open(1);
                 v.clear();
                 v.d.worker.idle();
-                v.d.reap(v.stage.time(), u32::MAX);
+                let now = v.stage.later(1500);
+                v.d.reap(now, u32::MAX);
             }),
             Expire => self.repeat(4, |v| {
                 let flows = v.next..v.next + BURST as u32;
