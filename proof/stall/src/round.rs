@@ -11,10 +11,11 @@ use conntab::{Config, CtState, EventKind, Handle, Reason, Table, Verdict};
 use conntab_bench::Random;
 
 use crate::others::{Churn, Established, Slice, Work};
+use crate::scene::{Scene, Stage};
 use crate::steps::{Holds, Step};
 use crate::stop::{Anywhere, PATIENCE, Stop};
 use crate::traffic::{BURST, Driver, FILL, FLOWS, Raw, SLACK, Tally, VICTIM, establish};
-use crate::victim::{Scene, Stage, play};
+use crate::victim::play;
 use crate::wander::{TOUCHED, wander};
 
 /// How a thread is stopped.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::victim::Scene::{self, *};
+use crate::scene::Scene::{self, *};
 
 /// What a thread that stands at a step keeps from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
