@@ -4,6 +4,7 @@
 
 mod others;
 mod round;
+mod scene;
 mod steps;
 mod stop;
 mod traffic;

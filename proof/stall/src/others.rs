@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use conntab::{CtState, Handle, Reason, Verdict};
 
+use crate::scene::Stage;
 use crate::stop::sleeps;
 use crate::traffic::{BURST, CHURN, Driver, Raw, established};
-use crate::victim::Stage;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,11 @@ use conntab::{Config, CtState, EventKind, Handle, Reason, Table, Verdict};
 use conntab_bench::Random;
 
 use crate::others::{Churn, Established, Slice, Work};
+use crate::scene::{Scene, Stage};
 use crate::steps::{Holds, Step};
 use crate::stop::{Anywhere, PATIENCE, Stop};
 use crate::traffic::{BURST, Driver, FILL, FLOWS, Raw, SLACK, Tally, VICTIM, establish};
-use crate::victim::{Scene, Stage, play};
+use crate::victim::play;
 use crate::wander::{TOUCHED, wander};
 
 /// How a thread is stopped.
@@ -131,8 +132,8 @@ fn use_up(stage: &Stage<'_>, gives: bool, sum: &mut Tally, shown: &mut Shown) ->
             return Err(format!("the slack is used up, and yet {verdict:?}"));
         }
         // As many as there were free entries; but the thread may have taken some that it has not counted yet (or, once, have given some back).
-        let free = before.free.saturating_sub(32)..=before.free;
-        if !(free.contains(&shown.opened) || gives && shown.opened >= before.free) {
+        let most = if gives { u64::MAX } else { before.free };
+        if !(before.free.saturating_sub(32)..=most).contains(&shown.opened) {
             return Err(format!("{} new connections, {} entries were free", shown.opened, before.free));
         }
     }

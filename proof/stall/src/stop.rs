@@ -163,17 +163,17 @@ static WAS_INSIDE: AtomicBool = AtomicBool::new(false);
 
 /// Tells that it has stopped, and waits for a byte. Async-signal-safe: atomics, `read`, and errno as it was.
 fn hold_here() {
-    // SAFETY: asks for nothing.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: errno of this thread, which is there as long as the thread.
-    let errno = unsafe { *place };
+    // SAFETY: it always succeeds.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: errno of this thread.
+    let before = unsafe { *errno };
     WAS_INSIDE.store(INSIDE.get(), SeqCst);
     STOPS.fetch_add(1, SeqCst);
     let mut byte = 0_u8;
     // SAFETY: reads one byte into a variable of ours.
     while unsafe { libc::read(PIPE[0].load(SeqCst), (&raw mut byte).cast(), 1) } != 1 {}
     // SAFETY: as above.
-    unsafe { *place = errno };
+    unsafe { *errno = before };
 }
 
 extern "C" fn handler(_: libc::c_int) {

@@ -1,129 +1,14 @@
-//! What the thread does that is to be stopped: scenes in which it comes by all the steps.
+//! What the thread does that is to be stopped.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
 use conntab::helper::{Announce, Expect as Expected};
 use conntab::tuple::{addr, protocol};
-use conntab::{Handle, Packet, Table, Verdict};
+use conntab::{Handle, Packet, Verdict};
 
+use crate::scene::{Scene::*, Stage};
 use crate::stop::Stop;
 use crate::traffic::{ACK, BURST, Driver, RST, Raw, SYN, SYN_ACK, Tally, VICTIM, established};
-
-/// A scene. The thread plays it again and again until it was stopped and let go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scene {
-    /// Established traffic of one connection.
-    Tcp,
-    Udp,
-    /// A connection is reset: its timeout becomes shorter.
-    Reset,
-    /// Connections are opened and deleted.
-    Open,
-    /// The same with entries that have been used before.
-    Recycle,
-    /// Connections are opened, and not confirmed.
-    Abandon,
-    /// Many: chains get overflow buckets, and lose them.
-    Crowd,
-    /// The table is full.
-    Full,
-    /// When the connection is confirmed, another that has expired has its tuples.
-    Late,
-    /// Another is about to insert the same.
-    Clash,
-    /// Another has closed an overflow bucket, and not unlinked it.
-    Closed,
-    Delete,
-    Control,
-    Reap,
-    Expire,
-    /// `max` is raised by this thread; by another, which stands still.
-    Grow,
-    Help,
-    /// Another has frozen a chain, where something is to be placed, or cleared.
-    MeetPlace,
-    MeetClear,
-    /// Events are told; are taken.
-    Events,
-    Listen,
-    Expect,
-    Tune,
-    Policy,
-    Dump,
-    Section,
-    /// All sorts of things, until a signal comes; the same with another `max` now and then.
-    Wander,
-    Raise,
-}
-
-use Scene::*;
-
-impl Scene {
-    /// Whether the table grows.
-    pub fn grows(self) -> bool {
-        matches!(self, Grow | Help | MeetPlace | MeetClear | Raise)
-    }
-
-    /// Whether a second thread stands still on the way to the step.
-    pub fn takes_two(self) -> bool {
-        matches!(self, Clash | Closed | Help | MeetPlace | MeetClear)
-    }
-
-    /// Whether it must meet one chain of all: then the table is small.
-    pub fn is_narrow(self) -> bool {
-        matches!(self, MeetPlace | MeetClear)
-    }
-
-    /// Whether events are told.
-    pub fn tells(self) -> bool {
-        matches!(self, Events | Listen)
-    }
-}
-
-/// What the thread and the others know of each other.
-pub struct Stage<'t> {
-    pub table: &'t Table,
-    pub scene: Scene,
-    /// The time, in ms: one clock for all.
-    pub now: AtomicU64,
-    /// The burst of flows that the thread is opening.
-    pub at: AtomicU32,
-    /// Others that stand still so that it comes by its step.
-    pub helpers: Mutex<Vec<&'static Stop>>,
-    /// Events taken, by kind.
-    pub told: [AtomicU64; 5],
-    /// Connections that the scene may hold beside the established.
-    pub room: u32,
-    pub most: u32,
-}
-
-impl Stage<'_> {
-    pub fn time(&self) -> u64 {
-        self.now.load(SeqCst)
-    }
-
-    fn later(&self, ms: u64) -> u64 {
-        self.now.fetch_add(ms, SeqCst) + ms
-    }
-
-    /// Takes events, so many at most.
-    pub fn listen(&self, most: usize) {
-        for event in self.table.events().take(most) {
-            self.told[event.kind as usize].fetch_add(1, SeqCst);
-        }
-    }
-
-    /// The helpers go on, and come to their ends: one thread alone shall stand still.
-    pub fn resume_helpers(&self) -> Result<(), String> {
-        let helpers = std::mem::take(&mut *self.helpers.lock().expect("nobody panics"));
-        helpers.iter().for_each(|stop| stop.resume());
-        for stop in helpers {
-            stop.ended()?;
-        }
-        Ok(())
-    }
-}
 
 struct Victim<'s, 't> {
     stage: &'s Stage<'t>,
@@ -235,10 +120,16 @@ impl Victim<'_, '_> {
                 v.d.worker.idle();
             }),
             Reap => self.repeat(4, |v| {
+                let now = v.stage.later(1);
+                // They are gone when their time is over.
+                let flows = (0..BURST as u32).map(|n| Raw::other(VICTIM + n));
+                let conns: Vec<Handle> = v.d.send(now, flows).iter().map(|verdict| verdict.conn).collect();
+                v.d.delete(&conns);
                 v.open(1);
                 v.clear();
                 v.d.worker.idle();
-                v.d.reap(v.stage.time(), u32::MAX);
+                let now = v.stage.later(1500);
+                v.d.reap(now, u32::MAX);
             }),
             Expire => self.repeat(4, |v| {
                 let flows = v.next..v.next + BURST as u32;

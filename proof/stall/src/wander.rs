@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use conntab::{Handle, Packet, Verdict};
 use conntab_bench::Random;
 
+use crate::scene::{Scene, Stage};
 use crate::stop::Anywhere;
 use crate::traffic::{BURST, Driver, Raw, Tally, VICTIM, established};
-use crate::victim::{Scene, Stage};
 
 /// Of established traffic, it has packets of so many flows.
 pub const TOUCHED: usize = 32;
