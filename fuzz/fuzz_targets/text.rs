@@ -3,6 +3,7 @@
 #![no_main]
 
 use conntab::Connection;
+use conntab::conn::status;
 use conntab::timeout::Tunables;
 use conntab_fuzz::planted;
 use libfuzzer_sys::fuzz_target;
@@ -32,6 +33,8 @@ fn line(text: &str) {
         line = line.replace("[UNREPLIED] ", "");
     }
     match line.parse::<Connection>() {
+        // Of what is offloaded neither time nor state is written, nor ASSURED; older kernels do so, and it is read.
+        Ok(again) if connection.status & status::OFFLOAD != 0 => assert_eq!(again.to_string(), line),
         Ok(again) => assert_eq!(again, connection, "{line}"),
         Err(error) => panic!("{error}: {line}"),
     }
