@@ -367,6 +367,8 @@ impl FromStr for Connection {
         let counters = counted.zip(words.counters()?).map(|(there, back)| [there, back]);
         if words.flag("[OFFLOAD]") || words.flag("[HW_OFFLOAD]") {
             status |= status::OFFLOAD;
+        } else if offloaded {
+            return fail("[OFFLOAD] (there is no time)", words.rest.peek().unwrap_or(&""));
         }
         if words.flag("[ASSURED]") {
             status |= status::ASSURED;

@@ -99,9 +99,10 @@ impl Table {
 
     /// Ends a connection. `false`: there is none of that handle (any more), or it is not confirmed yet.
     pub fn delete(&self, conn: Handle) -> bool {
-        let mut local = self.shared.table.control();
-        local.enter();
-        self.delete_with(&mut local, conn.index(), conn.generation())
+        self.shared.without_worker(|local| {
+            local.enter();
+            self.delete_with(local, conn.index(), conn.generation())
+        })
     }
 
     fn delete_with(&self, local: &mut Local<Conn>, index: u32, generation: u32) -> bool {
@@ -136,20 +137,23 @@ impl Table {
     /// Ends every connection that is in the table when the call begins and is still there when it comes by. Those
     /// confirmed meanwhile may stay. Returns how many it ended.
     pub fn flush(&self) -> u32 {
-        let mut local = self.shared.table.control();
+        self.shared.without_worker(|local| self.flush_with(local))
+    }
+
+    fn flush_with(&self, local: &mut Local<Conn>) -> u32 {
         let mut flushed = 0;
         for index in 0..self.shared.table.entries() {
             local.enter();
             let generation = self.shared.table.generation(index);
-            if self.delete_with(&mut local, index, generation) {
+            if self.delete_with(local, index, generation) {
                 flushed += 1;
                 // What is freed may be needed meanwhile.
                 if flushed % 4096 == 0 {
-                    self.shared.table.reclaim(&mut local);
+                    self.shared.table.reclaim(local);
                 }
             }
         }
-        self.shared.table.reclaim(&mut local);
+        self.shared.table.reclaim(local);
         flushed
     }
 
@@ -157,14 +161,13 @@ impl Table {
     /// lives from the first call of `next` to the last is among them, once; those that come or go meanwhile may be. No
     /// packet is held up.
     pub fn dump(&self, now: u64) -> Dump {
-        Dump { shared: Arc::clone(&self.shared), local: self.shared.table.control(), next: 0, now }
+        Dump { shared: Arc::clone(&self.shared), next: 0, now }
     }
 }
 
 /// The iterator of [`Table::dump`].
 pub struct Dump {
     shared: Arc<Shared>,
-    local: Local<Conn>,
     next: u32,
     now: u64,
 }
@@ -179,19 +182,21 @@ impl Iterator for Dump {
     type Item = Connection;
 
     fn next(&mut self) -> Option<Connection> {
-        self.local.enter();
-        passing("dump-entered");
-        let mut found = None;
-        while found.is_none() && self.next < self.shared.table.entries() {
-            let index = self.next;
-            self.next += 1;
-            let word = self.shared.table.entry(index).word_acquire();
-            if is_live(word) && Word::unpack(word).left(self.now as u32) > 0 {
-                found = Some(self.shared.copy(index, Word::unpack(word), true, self.now));
-            }
-        }
+        let Self { shared, next, now } = self;
         // Between calls the caller may take its time.
-        self.local.leave();
-        found
+        shared.without_worker(|local| {
+            local.enter();
+            passing("dump-entered");
+            let mut found = None;
+            while found.is_none() && *next < shared.table.entries() {
+                let index = *next;
+                *next += 1;
+                let word = shared.table.entry(index).word_acquire();
+                if is_live(word) && Word::unpack(word).left(*now as u32) > 0 {
+                    found = Some(shared.copy(index, Word::unpack(word), true, *now));
+                }
+            }
+            found
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::conn::{Conn, Word, status};
+use crate::conn::{Word, status};
 use crate::control::Table;
 use crate::event::EventKind;
 use crate::expect::{
@@ -16,7 +16,6 @@ use crate::reason::Reason;
 use crate::related::Teller;
 use crate::shared::Shared;
 use crate::stats::Stat;
-use crate::table::Local;
 use crate::timeout::MAX_TIMEOUT;
 use crate::tuple::{Direction, Key, Tuple};
 use crate::wire::{self, L4};
@@ -46,14 +45,13 @@ impl Table {
     /// Copies of what is expected, one by one, as each is when the iterator comes by; of masters that are
     /// not confirmed yet, none. No packet is held up.
     pub fn expectations(&self, now: u64) -> Expectations {
-        Expectations { shared: Arc::clone(self.shared()), local: self.shared().table.control(), next: 0, now }
+        Expectations { shared: Arc::clone(self.shared()), next: 0, now }
     }
 }
 
 /// The iterator of [`Table::expectations`].
 pub struct Expectations {
     shared: Arc<Shared>,
-    local: Local<Conn>,
     next: usize,
     now: u64,
 }
@@ -68,23 +66,24 @@ impl Iterator for Expectations {
     type Item = Expectation;
 
     fn next(&mut self) -> Option<Expectation> {
-        let expects = self.shared.expects.as_ref()?;
-        let table = &self.shared.table;
-        self.local.enter();
-        let mut found = None;
-        while found.is_none() && self.next < expects.arena.len() {
-            let here = expects.arena.at(self.next);
-            self.next += 1;
-            found = here.filter(|(_, draft)| draft.left(self.now as u32) > 0).and_then(|(_, draft)| {
-                let index = draft.master.index();
-                let master = table.get(&self.local, index, draft.master.generation())?;
-                let key = master.key_of(table.context(), index, Direction::Original);
-                Some(expects.shown(&draft, &key, self.now as u32))
-            });
-        }
+        let Self { shared, next, now } = self;
+        let (expects, table) = (shared.expects.as_ref()?, &shared.table);
         // Between calls the caller may take its time.
-        self.local.leave();
-        found
+        shared.without_worker(|local| {
+            local.enter();
+            let mut found = None;
+            while found.is_none() && *next < expects.arena.len() {
+                let here = expects.arena.at(*next);
+                *next += 1;
+                found = here.filter(|(_, draft)| draft.left(*now as u32) > 0).and_then(|(_, draft)| {
+                    let index = draft.master.index();
+                    let master = table.get(local, index, draft.master.generation())?;
+                    let key = master.key_of(table.context(), index, Direction::Original);
+                    Some(expects.shown(&draft, &key, *now as u32))
+                });
+            }
+            found
+        })
     }
 }
 

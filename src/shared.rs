@@ -15,8 +15,8 @@ use crate::policy::Policies;
 use crate::proto::{gre, sctp, tcp};
 use crate::reap::Sweep;
 use crate::stats::Block;
-use crate::sync::{AtomicU32, AtomicU64, Ordered, Ordering, order, passing};
-use crate::table::{self, Geometry};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordered, Ordering, order, passing};
+use crate::table::{self, Geometry, Local};
 use crate::timeout::Tunables;
 use crate::tuple::{Direction, Tuple, protocol};
 
@@ -171,7 +171,12 @@ pub(crate) struct Shared {
     pub setting_max: AtomicU32,
     /// Bytes of what does not grow.
     fixed: u64,
+    /// Accesses that calls without a worker have left for the next.
+    accesses: Mutex<Vec<Local<Conn>>>,
 }
+
+/// How many accesses are kept.
+const KEPT: usize = 8;
 
 /// How a table of this configuration takes its memory.
 fn options<'r>(config: &Config, region: Option<&'r Cutter>) -> Options<'r> {
@@ -310,6 +315,7 @@ impl Shared {
             clock: Clock::default(),
             setting_max: AtomicU32::new(0),
             fixed: 0,
+            accesses: Mutex::new(Vec::with_capacity(KEPT)),
             config,
         };
         shared.fixed = shared.config.memory()? - shared.growing_memory();
@@ -341,6 +347,22 @@ impl Shared {
     /// Bytes that have memory.
     pub fn memory(&self) -> u64 {
         self.fixed + self.growing_memory()
+    }
+
+    /// Does something to the table without a worker. An access takes some kilobytes of the heap, which come back through the epoch only
+    /// when every worker has moved on: were each call to make its own, calls would pile them up while a worker stands still. So
+    /// accesses are kept; nobody waits for one.
+    pub fn without_worker<R>(&self, work: impl FnOnce(&mut Local<Conn>) -> R) -> R {
+        let kept = self.accesses.try_lock().ok().and_then(|mut kept| kept.pop());
+        let mut local = kept.unwrap_or_else(|| self.table.control());
+        let result = work(&mut local);
+        local.leave();
+        if let Ok(mut kept) = self.accesses.try_lock()
+            && kept.len() < KEPT
+        {
+            kept.push(local);
+        }
+        result
     }
 
     /// The counters of calls without a worker.

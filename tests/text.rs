@@ -122,6 +122,12 @@ fn an_error_says_what_was_expected() {
     assert_eq!(error(""), "the line ends where ipv4 or ipv6 should be");
     assert_eq!(error("ipv5 2 tcp 6 1"), "'ipv5' where ipv4 2 or ipv6 10 should be");
     assert_eq!(error("ipv4 2 udp 6 1"), "'udp' where the name of that protocol should be");
+    assert_eq!(
+        error(
+            "ipv4 2 gre 47 src=10.0.0.1 dst=10.0.0.2 srckey=0 dstkey=7 src=10.0.0.2 dst=10.0.0.1 srckey=7 dstkey=0 mark=0"
+        ),
+        "'mark=0' where [OFFLOAD] (there is no time) should be"
+    );
     assert_eq!(error("ipv4 2 tcp 6 1 OPEN"), "'OPEN' where a TCP state should be");
     assert_eq!(error("ipv4 2 udp 17 1 src=10.0.0.1 dst=10.0.0.999"), "'10.0.0.999' where dst should be");
     assert_eq!(

@@ -118,7 +118,7 @@ fn v6(data: &[u8], wire: usize) -> Result<Found, Reason> {
     let field = u16::from_be_bytes([a, b]);
     let (offset, more) = (u32::from(field & !7), field & 1 != 0);
     // What was not captured is no matter of headers: it is told of first.
-    if offset == 0 && data.len() >= total && !ip::has_all_headers(bytes, total, at, protocol) {
+    if offset == 0 && data.len() >= total && ip::has_all_headers(bytes, total, at, protocol) == Ok(false) {
         return none;
     }
     let (Ok(header_len), Ok(named_at)) = (u16::try_from(at), u16::try_from(named_at)) else { return none };

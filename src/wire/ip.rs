@@ -224,7 +224,7 @@ fn walk(ip: &[u8], total: usize, chain: &mut Chain, mut fragment_seen: bool) -> 
                 if later && (fragment_seen || left < len || more && !left.is_multiple_of(8)) {
                     return Err(Reason::Ipv6Extension);
                 }
-                if !fragment_seen && (later || reassembled(ip, total, chain, h[0], more)) {
+                if !fragment_seen && (later || reassembled(ip, total, chain, h[0], more)?) {
                     // One with nothing in it is not whole either: reassembly refuses it.
                     chain.piece = later || more || left == len;
                     chain.atomic = (!chain.piece).then_some((chain.named_at, chain.offset));
@@ -246,23 +246,28 @@ fn walk(ip: &[u8], total: usize, chain: &mut Chain, mut fragment_seen: bool) -> 
 /// Whether reassembly takes a fragment at offset 0 that begins where `chain` has led. It does not if the fragment breaks off
 /// within its headers, nor if more are to follow a length that is not a multiple of 8: such a packet goes on as it is
 /// (tests/recorded: ipv6-first-fragment-cut).
-fn reassembled(ip: &[u8], total: usize, chain: &Chain, next: u8, more: bool) -> bool {
+fn reassembled(ip: &[u8], total: usize, chain: &Chain, next: u8, more: bool) -> Result<bool, Reason> {
     let left = total - chain.offset;
-    left >= 8 && (!more || left.is_multiple_of(8)) && has_all_headers(ip, total, chain.offset, next)
+    if left < 8 || more && !left.is_multiple_of(8) {
+        return Ok(false);
+    }
+    has_all_headers(ip, total, chain.offset, next)
 }
 
 /// Whether a fragment at offset 0, whose header stands at `at`, has all headers (RFC 8200 section 4.5: all must be in the
-/// first; of a transport without a parser one byte).
-pub(super) fn has_all_headers(ip: &[u8], total: usize, at: usize, next: u8) -> bool {
+/// first; of a transport without a parser one byte). An error: they were not captured.
+pub(super) fn has_all_headers(ip: &[u8], total: usize, at: usize, next: u8) -> Result<bool, Reason> {
     let mut behind = Chain { protocol: next, offset: at + 8, ..Chain::begin(next) };
-    if walk(ip, total, &mut behind, true).is_err() {
+    match walk(ip, total, &mut behind, true) {
+        Err(Reason::NotCaptured) => return Err(Reason::NotCaptured),
         // Headers that lead nowhere are no headers cut off.
-        return true;
+        Err(_) => return Ok(true),
+        Ok(()) => {}
     }
     let needed = match behind.protocol {
         protocol::TCP => 20,
         protocol::UDP | protocol::ICMPV6 => 8,
         _ => 1,
     };
-    total - behind.offset >= needed
+    Ok(total - behind.offset >= needed)
 }

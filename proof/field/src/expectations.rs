@@ -144,7 +144,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let clients: HashMap<Handle, u32> = masters.iter().map(|master| (master.conn, master.client.0)).collect();
     let mut random = Random(0xf7b);
     let mut model = Model::new();
-    let (mut refused, mut foreign, mut came, mut ns, mut now) = (0, 0, 0, 0, 2000);
+    let (mut refused, mut unlucky, mut foreign, mut came, mut ns, mut now) = (0, 0, 0, 0, 0, 2000);
     for n in 0..lines {
         let at = random.below(masters.len());
         let master = &mut masters[at];
@@ -162,9 +162,9 @@ pub fn run(plan: &Plan) -> Outcome {
             }
             (CtState::Established, Reason::None) => foreign += 1,
             (CtState::Drop, Reason::Expectation) if ip == own => {
-                // Room for as many as may be, and no place without one that makes room.
-                let clash = model.len() < EXPECT_MAX as usize || model.contains_key(&master.conn);
-                hold!(!clash, "refused, though there is room: {verdict:?}");
+                // There are as many as may be; or both buckets that it may lie in are full, once in a million times.
+                let room = model.len() < EXPECT_MAX as usize || model.contains_key(&master.conn);
+                unlucky += u64::from(room);
                 refused += 1;
             }
             _ => return Err(format!("line {n}: {verdict:?}")),
@@ -199,6 +199,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let stats = table.stats();
     equal!((stats.expect_full, stats.drop), (refused, refused), "expect_full, drop");
     equal!(stats.expect_new, came, "expect_new");
+    hold!(unlucky <= 10 + lines / 100_000, "{unlucky} of {lines} refused, though there was room");
     equal!(stats.expect_create - stats.expect_delete, model.len() as u64, "expect_create and expect_delete");
 
     // Eight of one master, and the oldest makes room.
@@ -225,7 +226,7 @@ pub fn run(plan: &Plan) -> Outcome {
     drop(worker);
     host::all_free(&table, now)?;
     Ok(format!(
-        "{lines} PORTs and answers to PASV by {MASTERS} masters: {EXPECT_MAX} expected at most, {refused} refused (expect_full), {foreign} \
+        "{lines} PORTs and answers to PASV by {MASTERS} masters: {EXPECT_MAX} expected at most, {refused} refused (expect_full; {unlucky} for want of a place, not of room), {foreign} \
          with another's address announced nothing, {came} came; {offers} DCC offers of one: the last eight; nothing left behind; {} ns a line",
         ns / lines
     ))

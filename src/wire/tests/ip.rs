@@ -252,6 +252,18 @@ fn v6_fragments_that_reassembly_leaves_alone() {
 }
 
 #[test]
+fn v6_first_fragment_of_which_little_was_captured() {
+    // Whether a first fragment has all headers is not known before the last of them was seen.
+    let packet = v6(44, &[&[0, 0, 0, 1, 0, 0, 0, 7][..], &[104, 0, 0, 0, 0, 0, 0, 0]].concat());
+    let whole = parse(&packet, 56);
+    assert_eq!(whole.map(|headers| (headers.protocol, headers.l4)), Ok((104, L4::Other)));
+    for captured in 40..57 {
+        let found = parse(&packet[..captured], 56);
+        assert_eq!(found, if captured < 50 { Err(Reason::NotCaptured) } else { whole }, "{captured}");
+    }
+}
+
+#[test]
 fn compact() {
     // A burst of 64 has to fit into the L1 cache, beside the packets' own lines.
     assert!(size_of::<Headers>() <= 80, "{}", size_of::<Headers>());
