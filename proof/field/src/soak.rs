@@ -26,7 +26,7 @@ const LIVES: u32 = 16_384;
 const SLICE: u32 = 32;
 
 /// What resident memory may differ by once warm, with the heap's own slack.
-const TOLERANCE: u64 = 8 << 20;
+const TOLERANCE: u64 = 4 << 20;
 
 /// Cycles before memory is compared.
 const WARM: u32 = 3;
